@@ -1,0 +1,3 @@
+module github.com/actorflight/singleflight
+
+go 1.25.0

@@ -1,0 +1,125 @@
+package singleflight
+
+import "github.com/actorflight/singleflight/actor"
+
+// This file is all that can be said to the owner, and what the owner does on
+// each message. The owner never blocks: every channel that it answers on has
+// room for the answer.
+
+// flights is what the owner owns.
+type flights[K comparable, V any] struct {
+	// first is the flight of the call that began the activation, in the air
+	// before there was an owner. It is here by value so that a lone Do
+	// allocates once. The owner only adopts it: see flight.
+	first flight[K, V]
+
+	// byKey holds the flights that a call can join.
+	byKey map[K]*flight[K, V]
+}
+
+type (
+	activation[K comparable, V any] = actor.Activation[flights[K, V]]
+	message[K comparable, V any]    = actor.Message[flights[K, V]]
+)
+
+// A flight is one execution of a function. The call that runs it leads it.
+type flight[K comparable, V any] struct {
+	key K // immutable
+
+	// Owned by the leader. For DoChan, results is where its caller waits. turn
+	// is where the leader waits for the owner's answer, and has room for it.
+	results chan ResultOf[V]
+	turn    chan struct{}
+
+	// Owned by the owner until it answers done, then by the leader:
+	firstWaiter, lastWaiter *call[K, V]
+}
+
+// A call is a Do or DoChan that has met an owner. It becomes a flight of its
+// own, the one embedded here, or it joins another, and then its results or its
+// turn is where it hears from that one's leader.
+type call[K comparable, V any] struct {
+	flight[K, V]
+
+	// Owned by the caller, then by the owner:
+	fn func() (V, error) // what the owner starts a DoChan's flight with
+
+	// Owned by the owner, then by the leader of the flight that was joined:
+	next *call[K, V] // joined the same flight after this call
+
+	// Owned by the owner, or by that leader, until it gives the turn to the
+	// caller:
+	leads  bool      // the call became a flight
+	result result[V] // the call joined a flight, which landed
+}
+
+// adopt is the first message of an activation, left by the call that began it
+// and leads already. Its claim stays in force for done.
+type adopt[K comparable, V any] struct{ flight *flight[K, V] }
+
+func (m adopt[K, V]) Handle(a *activation[K, V]) {
+	a.State.byKey = map[K]*flight[K, V]{m.flight.key: m.flight}
+}
+
+// do comes from a caller. A call that joins a flight is answered by the leader
+// of that flight. One that becomes a flight keeps its claim for done; a Do is
+// told so, and for a DoChan the owner starts the goroutine that leads.
+type do[K comparable, V any] struct{ call *call[K, V] }
+
+func (m do[K, V]) Handle(a *activation[K, V]) {
+	c := m.call
+	if f, ok := a.State.byKey[c.key]; ok {
+		f.join(c)
+		a.Release()
+		return
+	}
+	a.State.byKey[c.key] = &c.flight
+	if c.results != nil {
+		go lead(a, &c.flight, c.fn)
+		return
+	}
+	c.leads = true
+	c.turn <- struct{}{}
+}
+
+// done comes from a leader whose fn has ended. The answer gives it the flight
+// and all who joined. Nobody is released before the answer, and by then the
+// key is free.
+type done[K comparable, V any] struct{ flight *flight[K, V] }
+
+func (m done[K, V]) Handle(a *activation[K, V]) {
+	f := m.flight
+	if a.State.byKey[f.key] == f { // else it was forgotten
+		delete(a.State.byKey, f.key)
+	}
+	a.Release()
+	f.turn <- struct{}{}
+}
+
+// forget comes from anybody. A flight that is forgotten goes on for those who
+// joined it. The answer says whether the key is free.
+type forget[K comparable, V any] struct {
+	key        K
+	ifUnshared bool      // do nothing if anybody joined
+	free       chan bool // the answer; has room for it
+}
+
+func (m *forget[K, V]) Handle(a *activation[K, V]) {
+	f, ok := a.State.byKey[m.key]
+	free := !ok || !m.ifUnshared || f.firstWaiter == nil
+	if free {
+		delete(a.State.byKey, m.key)
+	}
+	a.Release()
+	m.free <- free
+}
+
+// join puts c behind those who joined f before.
+func (f *flight[K, V]) join(c *call[K, V]) {
+	if f.firstWaiter == nil {
+		f.firstWaiter = c
+	} else {
+		f.lastWaiter.next = c
+	}
+	f.lastWaiter = c
+}
