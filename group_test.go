@@ -1,0 +1,782 @@
+package singleflight
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Most tests run in a synctest bubble. There synctest.Wait returns when nobody
+// can go on without the test: then whoever has not started to run fn is
+// waiting for somebody else's.
+
+// inBothLives runs test with a Group at rest, whose first call flies without
+// an owner, and with a Group whose owner is alive because of a flight of the
+// other key. In the end the Group must be at rest, at once.
+func inBothLives[K comparable, V any](t *testing.T, other K, test func(*testing.T, *GroupOf[K, V])) {
+	t.Run("at rest", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := new(GroupOf[K, V])
+			test(t, g)
+			synctest.Wait()
+			requireRest(t, g)
+		})
+	})
+	t.Run("owner alive", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := new(GroupOf[K, V])
+			gate := make(chan struct{})
+			landed := g.DoChan(other, func() (v V, err error) {
+				<-gate
+				return v, nil
+			})
+			requireOwner(t, g)
+			test(t, g)
+			close(gate)
+			<-landed
+			synctest.Wait()
+			requireRest(t, g)
+		})
+	})
+}
+
+// requireRest must not be called while a call is on its way.
+func requireRest[K comparable, V any](t *testing.T, g *GroupOf[K, V]) {
+	t.Helper()
+	_, ok := g.address.Claim()
+	require.False(t, ok, "the group is not at rest")
+}
+
+// requireOwner starts g's owner, if none runs, and reports how many flights
+// can be joined.
+func requireOwner[K comparable, V any](t *testing.T, g *GroupOf[K, V]) (flights int) {
+	t.Helper()
+	a, ok := g.address.Claim()
+	require.True(t, ok, "the group is at rest")
+	m := census[K, V]{make(chan int, 1)}
+	a.Send(m)
+	return <-m.flights
+}
+
+type census[K comparable, V any] struct{ flights chan int }
+
+func (m census[K, V]) Handle(a *activation[K, V]) {
+	n := len(a.State.byKey)
+	a.Release()
+	m.flights <- n
+}
+
+// An outcome is all that can come of a Do.
+type outcome struct {
+	val      any
+	err      error
+	shared   bool
+	panicked any
+	exited   bool
+}
+
+// goDo calls g.Do in a new goroutine.
+func goDo(g *Group, key string, fn func() (any, error)) <-chan outcome {
+	ended := make(chan outcome, 1)
+	go func() {
+		o := outcome{exited: true}
+		defer func() {
+			if o.panicked = recover(); o.panicked != nil {
+				o.exited = false
+			}
+			ended <- o
+		}()
+		o.val, o.err, o.shared = g.Do(key, fn)
+		o.exited = false
+	}()
+	return ended
+}
+
+// behind returns fn, held up until the gate opens.
+func behind(gate <-chan struct{}, fn func() (any, error)) func() (any, error) {
+	return func() (any, error) {
+		<-gate
+		return fn()
+	}
+}
+
+func value(v any) func() (any, error) {
+	return func() (any, error) { return v, nil }
+}
+
+func never(t *testing.T) func() (any, error) {
+	return func() (any, error) {
+		assert.Fail(t, "fn ran")
+		return nil, nil
+	}
+}
+
+var errFn = errors.New("fn failed")
+
+// endings are the ways in which fn can end, and what is promised for each.
+var endings = []struct {
+	name   string
+	fn     func() (any, error)
+	do     func(*testing.T, outcome) // what every Do does, but for shared
+	doChan *Result                   // what every channel receives; nil: a crash
+}{
+	{
+		name:   "value",
+		fn:     value("value"),
+		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{val: "value", shared: o.shared}, o) },
+		doChan: &Result{Val: "value"},
+	},
+	{
+		name: "error",
+		fn:   func() (any, error) { return "partial", errFn },
+		do: func(t *testing.T, o outcome) {
+			assert.Equal(t, outcome{val: "partial", err: errFn, shared: o.shared}, o)
+		},
+		doChan: &Result{Val: "partial", Err: errFn},
+	},
+	{
+		// Errors that the package itself hands out are errors like any other
+		// where fn returns them.
+		name:   "ErrGoexit returned",
+		fn:     func() (any, error) { return 1, ErrGoexit },
+		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{val: 1, err: ErrGoexit, shared: o.shared}, o) },
+		doChan: &Result{Val: 1, Err: ErrGoexit},
+	},
+	{
+		name: "PanicError returned",
+		fn:   func() (any, error) { return 1, errReturned },
+		do: func(t *testing.T, o outcome) {
+			assert.Equal(t, outcome{val: 1, err: errReturned, shared: o.shared}, o)
+		},
+		doChan: &Result{Val: 1, Err: errReturned},
+	},
+	{
+		name:   "Goexit",
+		fn:     exit,
+		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{exited: true}, o) },
+		doChan: &Result{Err: ErrGoexit},
+	},
+	{
+		name:   "Goexit, and a panic on the way out",
+		fn:     func() (any, error) { defer panic("too late"); return exit() },
+		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{exited: true}, o) },
+		doChan: &Result{Err: ErrGoexit},
+	},
+	{
+		name: "panic",
+		fn:   panicInFn,
+		do: func(t *testing.T, o outcome) {
+			require.IsType(t, &PanicError{}, o.panicked)
+			p := o.panicked.(*PanicError)
+			assert.Equal(t, errFn, p.Value)
+			assert.ErrorIs(t, p, errFn)
+			assert.Contains(t, string(p.Stack), "singleflight.panicInFn(")
+			assert.NotRegexp(t, `^goroutine \d+`, string(p.Stack))
+		},
+	},
+	{
+		name: "panic with nil",
+		fn:   func() (any, error) { panic(nil) },
+		do: func(t *testing.T, o outcome) {
+			require.IsType(t, &PanicError{}, o.panicked)
+			assert.IsType(t, &runtime.PanicNilError{}, o.panicked.(*PanicError).Value)
+		},
+	},
+}
+
+var errReturned error = &PanicError{Value: "recovered elsewhere"}
+
+func exit() (any, error) {
+	runtime.Goexit()
+	return nil, nil
+}
+
+func panicInFn() (any, error) { panic(errFn) }
+
+func TestDoEndsAsFnEnds(t *testing.T) {
+	for _, e := range endings {
+		t.Run(e.name, func(t *testing.T) {
+			inBothLives(t, "other", func(t *testing.T, g *Group) {
+				o := <-goDo(g, "key", e.fn)
+				e.do(t, o)
+				assert.False(t, o.shared)
+				assert.Equal(t, outcome{val: "next"}, <-goDo(g, "key", value("next")), "the key is free")
+			})
+		})
+	}
+}
+
+func TestEveryDoEndsAsFnEnds(t *testing.T) {
+	for _, e := range endings {
+		t.Run(e.name, func(t *testing.T) {
+			inBothLives(t, "other", func(t *testing.T, g *Group) {
+				gate := make(chan struct{})
+				calls := []<-chan outcome{goDo(g, "key", behind(gate, e.fn))}
+				synctest.Wait()
+				for range 3 {
+					calls = append(calls, goDo(g, "key", never(t)))
+				}
+				synctest.Wait()
+				for _, call := range calls {
+					require.Empty(t, call, "Do waits for fn")
+				}
+				close(gate)
+				var panics []any
+				for _, call := range calls {
+					o := <-call
+					e.do(t, o)
+					if o.panicked != nil {
+						panics = append(panics, o.panicked)
+						assert.Same(t, panics[0], o.panicked)
+					} else {
+						assert.Equal(t, !o.exited, o.shared)
+					}
+				}
+				assert.Equal(t, outcome{val: "next"}, <-goDo(g, "key", value("next")), "the key is free")
+			})
+		})
+	}
+}
+
+func TestDoChanReceivesHowFnEnds(t *testing.T) {
+	for _, e := range endings {
+		if e.doChan == nil {
+			continue // see TestPanicWithDoChanCrashes
+		}
+		t.Run(e.name, func(t *testing.T) {
+			inBothLives(t, "other", func(t *testing.T, g *Group) {
+				assert.Equal(t, *e.doChan, <-g.DoChan("key", e.fn))
+				assert.Equal(t, Result{Val: "next"}, <-g.DoChan("key", value("next")), "the key is free")
+			})
+		})
+	}
+}
+
+func TestEveryDoChanReceivesHowFnEnds(t *testing.T) {
+	for _, e := range endings {
+		if e.doChan == nil {
+			continue // see TestPanicWithDoChanCrashes
+		}
+		t.Run(e.name, func(t *testing.T) {
+			for _, leader := range []string{"Do", "DoChan"} {
+				t.Run("leader "+leader, func(t *testing.T) {
+					inBothLives(t, "other", func(t *testing.T, g *Group) {
+						gate := make(chan struct{})
+						var do <-chan outcome
+						var doChans []<-chan Result
+						if leader == "Do" {
+							do = goDo(g, "key", behind(gate, e.fn))
+							synctest.Wait()
+						} else {
+							doChans = append(doChans, g.DoChan("key", behind(gate, e.fn)))
+							do = goDo(g, "key", never(t))
+						}
+						for range 3 {
+							doChans = append(doChans, g.DoChan("key", never(t)))
+						}
+						synctest.Wait()
+						for _, results := range doChans {
+							require.Empty(t, results)
+						}
+						close(gate)
+						e.do(t, <-do)
+						want := *e.doChan
+						want.Shared = true
+						for _, results := range doChans {
+							assert.Equal(t, want, <-results)
+						}
+						assert.Equal(t, outcome{val: "next"}, <-goDo(g, "key", value("next")), "the key is free")
+					})
+				})
+			}
+		})
+	}
+}
+
+func TestPanicNilIsAPanicUnderOldRulesToo(t *testing.T) {
+	t.Setenv("GODEBUG", "panicnil=1")
+	var g Group
+	defer func() {
+		require.IsType(t, &PanicError{}, recover())
+		requireRest(t, &g)
+	}()
+	g.Do("key", func() (any, error) { panic(nil) })
+	assert.Fail(t, "Do returned")
+}
+
+func TestPanicWithDoChanCrashes(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		crash func(g *Group, gate chan struct{}, fn func() (any, error))
+	}{
+		{"leader DoChan", func(g *Group, gate chan struct{}, fn func() (any, error)) {
+			results := g.DoChan("key", behind(gate, fn))
+			close(gate)
+			<-results
+		}},
+		{"leader DoChan, waiter Do", func(g *Group, gate chan struct{}, fn func() (any, error)) {
+			g.DoChan("key", behind(gate, fn))
+			waiter := goDo(g, "key", fn)
+			synctest.Wait()
+			close(gate)
+			<-waiter
+			select {}
+		}},
+		{"leader Do, waiters Do and DoChan", func(g *Group, gate chan struct{}, fn func() (any, error)) {
+			goDo(g, "key", behind(gate, fn))
+			synctest.Wait()
+			waiter := goDo(g, "key", fn)
+			synctest.Wait()
+			results := g.DoChan("key", fn)
+			close(gate)
+			<-waiter
+			<-results
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			crash := func(t *testing.T, fn func() (any, error)) (output string, status int) {
+				return inAnotherProcess(t, func() {
+					defer func() { recover() }()
+					synctest.Test(t, func(*testing.T) { test.crash(new(Group), make(chan struct{}), fn) })
+				})
+			}
+			t.Run("and says why", func(t *testing.T) {
+				output, status := crash(t, panicInFn)
+				assert.Equal(t, 2, status)
+				assert.Regexp(t, "(?m)^panic: "+errFn.Error()+"$", output)
+				assert.Contains(t, output, "singleflight.panicInFn(", "the stack of the panic")
+				assert.Regexp(t, `goroutine \d+ \[.*\]:\n.*\.land\(`, output, "the goroutine that ran fn")
+			})
+			t.Run("and is counted in coverage", func(t *testing.T) {
+				output, status := crash(t, func() (any, error) { panic(lastWords{}) })
+				assert.Equal(t, lastStatus, status, output)
+			})
+		})
+	}
+}
+
+// lastWords is a panic that ends the process by exit when the runtime, on its
+// way to the crash, asks for its text. A process that crashes loses its
+// coverage counters; one that exits writes them.
+type lastWords struct{}
+
+const lastStatus = 42
+
+func (lastWords) Error() string {
+	os.Exit(lastStatus)
+	return ""
+}
+
+// inAnotherProcess runs f, which must not return, in a process of its own that
+// runs only t up to this call.
+func inAnotherProcess(t *testing.T, f func()) (output string, status int) {
+	const variable = "SINGLEFLIGHT_TEST_PROCESS"
+	if os.Getenv(variable) != "" {
+		f()
+		require.Fail(t, "the process goes on")
+	}
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	name := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^") + "$"
+	cmd := exec.Command(exe, "-test.run="+name)
+	cmd.Env = append(os.Environ(), variable+"=1", "GOTRACEBACK=all")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, string(out))
+	return string(out), exit.ExitCode()
+}
+
+func TestDoRunsFnOnTheCallersGoroutine(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		v, _, _ := g.Do("key", func() (any, error) { return goroutine(), nil })
+		assert.Equal(t, goroutine(), v)
+	})
+}
+
+func TestDoChanRunsFnOnANewGoroutineAndDoesNotWait(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		gate := make(chan struct{})
+		results := g.DoChan("key", behind(gate, func() (any, error) { return goroutine(), nil }))
+		close(gate) // if DoChan waited for fn, nobody would get here
+		assert.NotEqual(t, goroutine(), (<-results).Val)
+	})
+}
+
+// goroutine returns the number of the goroutine that calls it.
+func goroutine() string {
+	stack := make([]byte, 64)
+	return string(bytes.Fields(stack[:runtime.Stack(stack, false)])[1])
+}
+
+func TestKeyIsFreeBeforeAnybodyIsReleased(t *testing.T) {
+	const callers, calls = 16, 2_000
+	for name, call := range map[string]func(*GroupOf[string, int], func() (int, error)) int{
+		"Do": func(g *GroupOf[string, int], fn func() (int, error)) int {
+			v, _, _ := g.Do("key", fn)
+			return v
+		},
+		"DoChan": func(g *GroupOf[string, int], fn func() (int, error)) int {
+			return (<-g.DoChan("key", fn)).Val
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var g GroupOf[string, int]
+			n := 0 // protected by nothing but: one flight at a time
+			fn := func() (int, error) { n++; return n, nil }
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					for last := range calls {
+						v := call(&g, fn)
+						if !assert.Greater(t, v, last, "an old flight was joined") {
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			requireRest(t, &g)
+		})
+	}
+}
+
+func TestLandingOfAForgottenFlightDoesNotFreeItsSuccessorsKey(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		first, second := make(chan struct{}), make(chan struct{})
+		one := g.DoChan("key", behind(first, value(1)))
+		g.Forget("key")
+		two := g.DoChan("key", behind(second, value(2)))
+		close(first)
+		assert.Equal(t, Result{Val: 1}, <-one)
+		joined := goDo(g, "key", never(t))
+		synctest.Wait()
+		close(second)
+		assert.Equal(t, Result{Val: 2, Shared: true}, <-two)
+		assert.Equal(t, outcome{val: 2, shared: true}, <-joined)
+	})
+}
+
+func TestForgottenFlightGoesOnForThoseWhoJoinedIt(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		gate := make(chan struct{})
+		leader := g.DoChan("key", behind(gate, value(1)))
+		joined := goDo(g, "key", never(t))
+		synctest.Wait()
+		g.Forget("key")
+		v, _, shared := g.Do("key", value(2))
+		assert.Equal(t, 2, v)
+		assert.False(t, shared)
+		close(gate)
+		assert.Equal(t, Result{Val: 1, Shared: true}, <-leader)
+		assert.Equal(t, outcome{val: 1, shared: true}, <-joined)
+	})
+}
+
+func TestForgetUnshared(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		join  func(*testing.T, *Group, <-chan struct{})
+		free  bool
+		after any // what a Do gets afterwards: the flight's value, or its own
+	}{
+		{"nobody joined", func(*testing.T, *Group, <-chan struct{}) {}, true, "own"},
+		{"a Do joined", func(t *testing.T, g *Group, _ <-chan struct{}) {
+			goDo(g, "key", never(t))
+		}, false, "flight's"},
+		{"a DoChan joined", func(t *testing.T, g *Group, _ <-chan struct{}) {
+			g.DoChan("key", never(t))
+		}, false, "flight's"},
+		{"joined, then forgotten", func(t *testing.T, g *Group, _ <-chan struct{}) {
+			g.DoChan("key", never(t))
+			g.Forget("key")
+		}, true, "own"},
+		{"another key joined", func(t *testing.T, g *Group, gate <-chan struct{}) {
+			g.DoChan("another", behind(gate, value(1)))
+			g.DoChan("another", never(t))
+		}, true, "own"},
+	} {
+		for _, leader := range []string{"Do", "DoChan"} {
+			t.Run(test.name+", leader "+leader, func(t *testing.T) {
+				inBothLives(t, "other", func(t *testing.T, g *Group) {
+					gate := make(chan struct{})
+					if leader == "Do" {
+						goDo(g, "key", behind(gate, value("flight's")))
+					} else {
+						g.DoChan("key", behind(gate, value("flight's")))
+					}
+					synctest.Wait()
+					test.join(t, g, gate)
+					synctest.Wait()
+					assert.Equal(t, test.free, g.ForgetUnshared("key"))
+					after := goDo(g, "key", value("own"))
+					synctest.Wait()
+					close(gate)
+					assert.Equal(t, test.after, (<-after).val)
+					assert.True(t, g.ForgetUnshared("key"), "not in flight")
+				})
+			})
+		}
+	}
+}
+
+func TestForgetOnARestingGroupStartsNothing(t *testing.T) {
+	var g Group
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		g.Forget("key")
+		g.ForgetUnshared("key")
+	}))
+	assert.True(t, g.ForgetUnshared("key"))
+	requireRest(t, &g)
+}
+
+func TestSharedIsFalseForACallNobodyJoins(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		// Neither calls that came and went before nor one that was sent away
+		// by Forget are shared with.
+		gate := make(chan struct{})
+		forgotten := g.DoChan("key", behind(gate, value(0)))
+		g.Forget("key")
+		_, _, shared := g.Do("key", value(1))
+		assert.False(t, shared)
+		assert.False(t, (<-g.DoChan("key", value(2))).Shared)
+		close(gate)
+		assert.False(t, (<-forgotten).Shared)
+	})
+}
+
+func TestSharedIsExact(t *testing.T) {
+	const callers, calls = 16, 1_000
+	type call struct {
+		flight int
+		shared bool
+	}
+	var g GroupOf[string, int]
+	n := 0 // one flight at a time
+	fn := func() (int, error) { n++; return n, nil }
+	made := make([][]call, callers)
+	var wg sync.WaitGroup
+	for i := range made {
+		wg.Go(func() {
+			for range calls {
+				if i%2 == 0 {
+					v, _, shared := g.Do("key", fn)
+					made[i] = append(made[i], call{v, shared})
+				} else {
+					r := <-g.DoChan("key", fn)
+					made[i] = append(made[i], call{r.Val, r.Shared})
+				}
+			}
+		})
+	}
+	wg.Wait()
+	requireRest(t, &g)
+	sharers := make([]int, n+1)
+	for _, calls := range made {
+		for _, c := range calls {
+			sharers[c.flight]++
+		}
+	}
+	for _, calls := range made {
+		for _, c := range calls {
+			require.Equal(t, sharers[c.flight] > 1, c.shared)
+		}
+	}
+}
+
+func TestResultChannelGetsOneValueAndIsNeverClosed(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		gate := make(chan struct{})
+		leader := g.DoChan("key", behind(gate, value(1)))
+		joined := g.DoChan("key", never(t))
+		close(gate)
+		for _, results := range []<-chan Result{leader, joined} {
+			assert.Equal(t, 1, cap(results))
+			<-results
+			synctest.Wait()
+			select {
+			case r, ok := <-results:
+				assert.Fail(t, "a second receive", "%v, open: %v", r, ok)
+			default:
+			}
+		}
+	})
+}
+
+func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
+	const n = 10_000 // so many that whoever has the last one sees the others go out
+	var g Group
+	gate := make(chan struct{})
+	doChans := []<-chan Result{g.DoChan("key", behind(gate, value(1)))}
+	for range n {
+		doChans = append(doChans, g.DoChan("key", never(t)))
+	}
+	// Somebody else opens the gate, so that this goroutine is at the last
+	// channel by then.
+	go close(gate)
+	<-doChans[n]
+	for _, results := range doChans[:n] {
+		require.Len(t, results, 1)
+	}
+	requireRest(t, &g)
+}
+
+func TestDistinctKeysDoNotWaitForEachOther(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		gate := make(chan struct{})
+		var blocked []<-chan Result
+		for i := range 500 {
+			key := strconv.Itoa(i)
+			blocked = append(blocked,
+				g.DoChan(key, behind(gate, value(key))),
+				g.DoChan(key, never(t)))
+		}
+		v, _, _ := g.Do("key", value("not blocked"))
+		assert.Equal(t, "not blocked", v)
+		close(gate)
+		for i, results := range blocked {
+			assert.Equal(t, Result{Val: strconv.Itoa(i / 2), Shared: true}, <-results)
+		}
+	})
+}
+
+func TestFnMayUseTheGroup(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		v, _, _ := g.Do("outer", func() (any, error) {
+			inner, _, _ := g.Do("inner", value("inner"))
+			chanInner := <-g.DoChan("inner", value("DoChan"))
+			g.Forget("outer") // its own key, which makes it free
+			second, _, _ := g.Do("outer", value("second"))
+			return []any{inner, chanInner.Val, second}, nil
+		})
+		assert.Equal(t, []any{"inner", "DoChan", "second"}, v)
+	})
+}
+
+func TestTypedKeysAndValues(t *testing.T) {
+	type key struct{ table, id int }
+	inBothLives(t, key{0, 0}, func(t *testing.T, g *GroupOf[key, []string]) {
+		v, err, shared := g.Do(key{1, 2}, func() ([]string, error) { return []string{"row"}, nil })
+		assert.Equal(t, []string{"row"}, v)
+		assert.NoError(t, err)
+		assert.False(t, shared)
+		assert.Equal(t, ResultOf[[]string]{Err: errFn},
+			<-g.DoChan(key{1, 2}, func() ([]string, error) { return nil, errFn }))
+	})
+}
+
+func TestNilFnPanicsInTheCallerAndLeavesTheKeyFree(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		assert.PanicsWithValue(t, nilFunc, func() { g.Do("key", nil) })
+		assert.PanicsWithValue(t, nilFunc, func() { g.DoChan("key", nil) })
+		assert.Equal(t, outcome{val: 1}, <-goDo(g, "key", value(1)))
+	})
+}
+
+func TestUnhashableKeyPanicsInTheCaller(t *testing.T) {
+	inBothLives(t, any("other"), func(t *testing.T, g *GroupOf[any, int]) {
+		fn := func() (int, error) { return 1, nil }
+		for _, key := range []any{
+			[]int{1},
+			map[string]int{},
+			func() {},
+			[2]any{1, []int{}},
+			struct{ f, v any }{math.NaN(), []int{}}, // not equal to itself, either
+		} {
+			for name, call := range map[string]func(){
+				"Do":             func() { g.Do(key, fn) },
+				"DoChan":         func() { g.DoChan(key, fn) },
+				"Forget":         func() { g.Forget(key) },
+				"ForgetUnshared": func() { g.ForgetUnshared(key) },
+			} {
+				func() {
+					defer func() {
+						err, _ := recover().(runtime.Error)
+						assert.ErrorContains(t, err, "unhashable", "%s(%T)", name, key)
+					}()
+					call()
+				}()
+			}
+		}
+		v, _, _ := g.Do("key", fn)
+		assert.Equal(t, 1, v)
+	})
+}
+
+func TestKeyThatDoesNotEqualItselfFliesAlone(t *testing.T) {
+	for name, nan := range map[string]any{
+		"NaN":             math.NaN(),
+		"a struct of one": struct{ f float64 }{math.NaN()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBothLives(t, any("other"), func(t *testing.T, g *GroupOf[any, any]) {
+				gate := make(chan struct{})
+				plain := g.DoChan("key", behind(gate, value("plain")))
+				before := requireOwner(t, g)
+
+				alone := []<-chan ResultOf[any]{
+					g.DoChan(nan, behind(gate, value(0))),
+					g.DoChan(nan, behind(gate, value(1))),
+				}
+				v, _, shared := g.Do(nan, value(2))
+				assert.Equal(t, 2, v)
+				assert.False(t, shared)
+				g.Forget(nan)
+				assert.True(t, g.ForgetUnshared(nan))
+				assert.Equal(t, before, requireOwner(t, g), "nothing entered the map")
+				close(gate)
+				for i, results := range alone {
+					assert.Equal(t, Result{Val: i}, <-results)
+				}
+				assert.Equal(t, Result{Val: "plain"}, <-plain)
+			})
+		})
+	}
+}
+
+func TestGroupIsOneWord(t *testing.T) {
+	assert.Equal(t, unsafe.Sizeof(uintptr(0)), unsafe.Sizeof(Group{}))
+}
+
+func TestVetWarnsWhenAGroupIsCopied(t *testing.T) {
+	output, err := exec.Command("go", "vet", "./testdata/copied").CombinedOutput()
+	assert.Error(t, err)
+	assert.Contains(t, string(output), "assignment copies lock value")
+}
+
+func TestLoneDoAllocatesOnce(t *testing.T) {
+	var g Group
+	fn := value(nil)
+	assert.EqualValues(t, 1, testing.AllocsPerRun(1_000, func() { g.Do("key", fn) }))
+}
+
+func TestDoThatMeetsALiveOwnerAllocatesAtMostTwice(t *testing.T) {
+	var g Group
+	gate := make(chan struct{})
+	landed := g.DoChan("other", behind(gate, value(nil)))
+	requireOwner(t, &g)
+	fn := value(nil)
+	assert.LessOrEqual(t, testing.AllocsPerRun(1_000, func() { g.Do("key", fn) }), 2.0)
+	close(gate)
+	<-landed
+	requireRest(t, &g)
+}
+
+func TestPanicError(t *testing.T) {
+	p := &PanicError{Value: "value", Stack: []byte("stack")}
+	assert.EqualError(t, p, "value\n\nstack")
+	assert.NoError(t, p.Unwrap())
+	assert.Equal(t, errFn, (&PanicError{Value: errFn}).Unwrap())
+}

@@ -1,0 +1,219 @@
+package singleflight
+
+import (
+	"math/rand/v2"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"weak"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lingering returns the stacks of all goroutines of this package that wait for
+// something. An owner or a leader that is about to return does not. goleak
+// looks again and again for almost half a second; this is how it is now.
+func lingering() (stacks []string) {
+	all := make([]byte, 1<<20)
+	all = all[:runtime.Stack(all, true)]
+	for stack := range strings.SplitSeq(string(all), "\n\n") {
+		if ours.MatchString(stack) && !busy.MatchString(stack) {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
+}
+
+var (
+	ours = regexp.MustCompile(`(?m)^github\.com/actorflight/singleflight(/actor\.\(\*Activation|\.lead)\[`)
+	busy = regexp.MustCompile(`^goroutine \d+ \[(running|runnable)`)
+)
+
+// storm makes calls of every kind, with every ending, from many goroutines. It
+// returns when all have returned, with the channels that nobody received from.
+func storm(g *Group) (abandoned []<-chan Result) {
+	const callers, calls = 32, 300
+	left := make(chan (<-chan Result), callers*calls)
+	var wg sync.WaitGroup
+	for i := range callers {
+		random := rand.New(rand.NewPCG(1, uint64(i)))
+		call := func() {
+			key := strconv.Itoa(random.IntN(8))
+			switch ending := endings[random.IntN(len(endings))]; random.IntN(8) {
+			default:
+				if ending.doChan == nil {
+					key = "panics " + key // where no DoChan comes
+				}
+				g.Do(key, ending.fn)
+			case 3, 4:
+				if ending.doChan != nil {
+					<-g.DoChan(key, ending.fn)
+				}
+			case 5:
+				if ending.doChan != nil {
+					left <- g.DoChan(key, ending.fn)
+				}
+			case 6:
+				g.Forget(key)
+			case 7:
+				g.ForgetUnshared(key)
+			}
+		}
+		wg.Go(func() {
+			for range calls {
+				done := make(chan struct{})
+				go func() { // which Goexit may end
+					defer close(done)
+					defer func() { recover() }()
+					call()
+				}()
+				<-done
+			}
+		})
+	}
+	wg.Wait()
+	close(left)
+	for results := range left {
+		abandoned = append(abandoned, results)
+	}
+	return abandoned
+}
+
+func TestAtRestAtOnceAfterAStorm(t *testing.T) {
+	// Here no time passes, and synctest.Wait lets every goroutine end that
+	// does not wait for something.
+	t.Run("in a bubble", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var g Group
+			storm(&g)
+			synctest.Wait()
+			requireRest(t, &g)
+			assert.Empty(t, lingering())
+		})
+	})
+	// Here a flight has landed when its channel has the result.
+	t.Run("outside", func(t *testing.T) {
+		var g Group
+		for range 20 {
+			for _, results := range storm(&g) {
+				<-results
+			}
+			requireRest(t, &g)
+			require.Empty(t, lingering())
+		}
+	})
+}
+
+func TestAtRestWhenTheLastCallReturns(t *testing.T) {
+	var g Group
+	for range 5_000 {
+		results := g.DoChan("key", value(nil))
+		g.Forget("key")
+		<-results
+		requireRest(t, &g)
+	}
+}
+
+func TestLeaksAreSeen(t *testing.T) {
+	var g Group
+	gate := make(chan struct{})
+	results := g.DoChan("key", behind(gate, value(nil)))
+	requireOwner(t, &g)
+	err := goleak.Find()
+	require.ErrorContains(t, err, "singleflight.lead", "the leader leaks")
+	assert.ErrorContains(t, err, "actor.(*Activation", "the owner leaks")
+	assert.Len(t, lingering(), 2)
+	close(gate)
+	<-results
+}
+
+var packageLevel Group
+
+// A channel that was made in a bubble must not be used outside. This one Group
+// is used everywhere, and every use must leave nothing to the next.
+func TestPackageLevelGroupInAndOutOfBubbles(t *testing.T) {
+	use := func(t *testing.T) {
+		g := &packageLevel
+		gate := make(chan struct{})
+		leader := g.DoChan("key", behind(gate, value(1)))
+		requireOwner(t, g)
+		joined := g.DoChan("key", never(t))
+		other := goDo(g, "other", behind(gate, value(2)))
+		g.Forget("another")
+		close(gate)
+		assert.Equal(t, Result{Val: 1, Shared: true}, <-leader)
+		assert.Equal(t, Result{Val: 1, Shared: true}, <-joined)
+		assert.Equal(t, outcome{val: 2}, <-other)
+	}
+	for range 200 {
+		use(t)
+		synctest.Test(t, use)
+		synctest.Test(t, use)
+	}
+	use(t)
+}
+
+type blob [1 << 10]byte
+
+// requireFreed fails if the memory that p points to is still referred to.
+func requireFreed(t *testing.T, p weak.Pointer[blob]) {
+	t.Helper()
+	runtime.GC()
+	require.Nil(t, p.Value(), "the result is still referred to")
+}
+
+func TestNothingIsKeptAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(GroupOf[string, *blob])
+		var result weak.Pointer[blob]
+		fn := func() (*blob, error) {
+			b := new(blob)
+			result = weak.Make(b)
+			return b, nil
+		}
+
+		g.Do("lone", fn)
+		requireFreed(t, result)
+
+		gate := make(chan struct{})
+		g.DoChan("met", func() (*blob, error) { <-gate; return fn() })
+		g.DoChan("met", nilBlob)
+		close(gate)
+		synctest.Wait()
+		requireRest(t, g)
+		requireFreed(t, result)
+		runtime.KeepAlive(g)
+	})
+}
+
+func TestFirstFlightIsNotKeptWhileTheOwnerLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(GroupOf[string, *blob])
+		var result weak.Pointer[blob]
+		first, other := make(chan struct{}), make(chan struct{})
+		g.DoChan("first", func() (*blob, error) {
+			<-first
+			b := new(blob)
+			result = weak.Make(b)
+			return b, nil
+		})
+		g.DoChan("first", nilBlob)
+		landed := g.DoChan("other", func() (*blob, error) { <-other; return nil, nil })
+		close(first)
+		synctest.Wait()
+		requireFreed(t, result)
+		close(other)
+		<-landed
+		requireRest(t, g)
+	})
+}
+
+func nilBlob() (*blob, error) { return nil, nil }
