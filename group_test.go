@@ -752,14 +752,14 @@ func TestGroupIsOneWord(t *testing.T) {
 
 func TestVetWarnsWhenAGroupIsCopied(t *testing.T) {
 	output, err := exec.Command("go", "vet", "./testdata/copied").CombinedOutput()
-	assert.Error(t, err)
+	require.Error(t, err)
 	assert.Contains(t, string(output), "assignment copies lock value")
 }
 
 func TestLoneDoAllocatesOnce(t *testing.T) {
 	var g Group
 	fn := value(nil)
-	assert.EqualValues(t, 1, testing.AllocsPerRun(1_000, func() { g.Do("key", fn) }))
+	assert.Equal(t, 1, int(testing.AllocsPerRun(1_000, func() { g.Do("key", fn) })))
 }
 
 func TestDoThatMeetsALiveOwnerAllocatesAtMostTwice(t *testing.T) {
@@ -776,7 +776,7 @@ func TestDoThatMeetsALiveOwnerAllocatesAtMostTwice(t *testing.T) {
 
 func TestPanicError(t *testing.T) {
 	p := &PanicError{Value: "value", Stack: []byte("stack")}
-	assert.EqualError(t, p, "value\n\nstack")
-	assert.NoError(t, p.Unwrap())
+	require.EqualError(t, p, "value\n\nstack")
+	require.NoError(t, p.Unwrap())
 	assert.Equal(t, errFn, (&PanicError{Value: errFn}).Unwrap())
 }

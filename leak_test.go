@@ -122,6 +122,36 @@ func TestAtRestWhenTheLastCallReturns(t *testing.T) {
 	}
 }
 
+// Answers that nobody is there to take hold up the owner, so that the test can
+// see what it has done before.
+func TestOwnerAnswersLast(t *testing.T) {
+	t.Run("done", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var g Group
+			a, f := g.claim("key", nil)
+			f.turn = make(chan struct{})
+			a.Send(done[string, any]{f})
+			synctest.Wait()
+			requireRest(t, &g)
+			<-f.turn
+		})
+	})
+	t.Run("forget", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var g Group
+			a, f := g.claim("key", nil)
+			f.turn = make(chan struct{}, 1)
+			b, _ := g.address.Claim()
+			a.Send(done[string, any]{f})
+			m := &forget[string, any]{key: "key", free: make(chan bool)}
+			b.Send(m)
+			synctest.Wait()
+			requireRest(t, &g)
+			<-m.free
+		})
+	})
+}
+
 func TestLeaksAreSeen(t *testing.T) {
 	var g Group
 	gate := make(chan struct{})

@@ -188,8 +188,9 @@ func TestSendWaitsOnlyWhileTheMailboxIsFull(t *testing.T) {
 		}
 		answer := make(chan []string, 1)
 		sent := make(chan struct{})
+		late := claim(t, &d)
 		go func() {
-			claim(t, &d).Send(note{"waits", answer})
+			late.Send(note{"waits", answer})
 			close(sent)
 		}()
 		synctest.Wait()
@@ -204,15 +205,14 @@ func TestSendWaitsOnlyWhileTheMailboxIsFull(t *testing.T) {
 	})
 }
 
-// The rest is about races. No test of them synchronises what the owners do but
-// the actor itself: a tally is touched by owners only, with no protection, so
-// that two owners at once lose counts, and the race detector sees them.
-type tally struct{ n *int }
-
+// A count adds to n, which every owner uses without protection. Two owners at
+// once would lose counts, and the race detector would see them.
 type count struct {
 	n    *int
 	done *sync.WaitGroup
 }
+
+type tally struct{} // the state, of which there is none: n is not of one activation
 
 func (m count) Handle(a *Activation[tally]) {
 	*m.n++
