@@ -1,0 +1,163 @@
+package singleflight_test
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/actorflight/singleflight"
+)
+
+func ExampleGroupOf_Do() {
+	var g singleflight.Group
+
+	v, err, shared := g.Do("user:7", func() (any, error) {
+		return "Ada", nil // what a database would have said
+	})
+	fmt.Println(v, err, shared)
+
+	// The flight has landed, and nothing is cached: this is another one.
+	v, err, shared = g.Do("user:7", func() (any, error) {
+		return nil, errors.New("no such user")
+	})
+	fmt.Println(v, err, shared)
+
+	// Output:
+	// Ada <nil> false
+	// <nil> no such user false
+}
+
+// A call that came second gets what the first is waiting for.
+func ExampleGroupOf_DoChan() {
+	var g singleflight.Group
+	answer := make(chan string)
+
+	first := g.DoChan("key", func() (any, error) { return <-answer, nil })
+	second := g.DoChan("key", func() (any, error) { return "not called", nil })
+	answer <- "the answer"
+
+	fmt.Printf("%+v\n", <-first)
+	fmt.Printf("%+v\n", <-second)
+
+	// Output:
+	// {Val:the answer Err:<nil> Shared:true}
+	// {Val:the answer Err:<nil> Shared:true}
+}
+
+// Whoever has no more time leaves the channel behind. The function goes on, for
+// others who wait for it; Forget makes the next call a new attempt.
+func ExampleGroupOf_DoChan_timeout() {
+	var g singleflight.Group
+	stuck := make(chan struct{})
+	defer close(stuck)
+
+	select {
+	case r := <-g.DoChan("key", func() (any, error) { <-stuck; return "too late", nil }):
+		fmt.Println(r.Val)
+	case <-time.After(10 * time.Millisecond):
+		g.Forget("key")
+		fmt.Println("timed out")
+	}
+
+	v, _, _ := g.Do("key", func() (any, error) { return "second attempt", nil })
+	fmt.Println(v)
+
+	// Output:
+	// timed out
+	// second attempt
+}
+
+// After a write, a read must not get what a flight found before it.
+func ExampleGroupOf_Forget() {
+	var g singleflight.Group
+	slow := make(chan struct{})
+
+	before := g.DoChan("stock", func() (any, error) { <-slow; return 3, nil })
+	// Somebody writes: the stock is 2 now.
+	g.Forget("stock")
+	after, _, _ := g.Do("stock", func() (any, error) { return 2, nil })
+	close(slow)
+
+	fmt.Println("asked before the write:", (<-before).Val)
+	fmt.Println("asked after the write:", after)
+
+	// Output:
+	// asked before the write: 3
+	// asked after the write: 2
+}
+
+func ExampleGroupOf_ForgetUnshared() {
+	var g singleflight.Group
+	slow := make(chan struct{})
+	fn := func() (any, error) { <-slow; return nil, nil }
+
+	fmt.Println("not in flight:", g.ForgetUnshared("key"))
+	g.DoChan("key", fn)
+	fmt.Println("nobody joined:", g.ForgetUnshared("key"))
+	landed := g.DoChan("key", fn)
+	g.DoChan("key", fn)
+	fmt.Println("somebody joined:", g.ForgetUnshared("key"))
+
+	close(slow)
+	<-landed
+
+	// Output:
+	// not in flight: true
+	// nobody joined: true
+	// somebody joined: false
+}
+
+// Keys are of any comparable type and values of any type, so nothing is made
+// into a string first, and nothing asserted afterwards.
+func ExampleGroupOf() {
+	type point struct{ x, y int }
+	var tiles singleflight.GroupOf[point, []byte]
+
+	tile, err, _ := tiles.Do(point{3, 4}, func() ([]byte, error) {
+		return []byte("PNG"), nil
+	})
+	fmt.Println(len(tile), err)
+
+	// Output: 3 <nil>
+}
+
+// shared is the same for all who got the result. Which call ran the function,
+// only the function can tell: those of the others are not called.
+func ExampleGroupOf_Do_leader() {
+	var g singleflight.Group
+	gate := make(chan struct{})
+
+	var firstRan, secondRan bool
+	first := g.DoChan("key", func() (any, error) {
+		firstRan = true
+		<-gate
+		return nil, nil
+	})
+	second := g.DoChan("key", func() (any, error) {
+		secondRan = true
+		return nil, nil
+	})
+	close(gate)
+
+	fmt.Println("first: shared", (<-first).Shared, "ran", firstRan)
+	fmt.Println("second: shared", (<-second).Shared, "ran", secondRan)
+
+	// Output:
+	// first: shared true ran true
+	// second: shared true ran false
+}
+
+// A panic arrives, as a PanicError, in every Do that waited for the function.
+func ExamplePanicError() {
+	var g singleflight.Group
+	defer func() {
+		var p *singleflight.PanicError
+		if err, ok := recover().(error); ok && errors.As(err, &p) {
+			fmt.Println("recovered:", p.Value)
+		}
+	}()
+
+	g.Do("key", func() (any, error) { panic("no route to the database") })
+
+	// Output: recovered: no route to the database
+}
