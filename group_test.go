@@ -606,31 +606,51 @@ func TestResultChannelGetsOneValueAndIsNeverClosed(t *testing.T) {
 			assert.Equal(t, 1, cap(results))
 			<-results
 			synctest.Wait()
-			select {
-			case r, ok := <-results:
-				assert.Fail(t, "a second receive", "%v, open: %v", r, ok)
-			default:
-			}
+			assert.False(t, receives(results)(), "a second receive")
 		}
 	})
 }
 
+// Channels without room hold up the leader, so that the test can see whose turn
+// it is.
 func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
-	const n = 10_000 // so many that whoever has the last one sees the others go out
-	var g Group
-	gate := make(chan struct{})
-	doChans := []<-chan Result{g.DoChan("key", behind(gate, value(1)))}
-	for range n {
-		doChans = append(doChans, g.DoChan("key", never(t)))
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		leader := make(chan Result)
+		a, f := g.claim("key", leader)
+		released := []func() bool{receives(leader)}
+		for range 3 {
+			turn, results := make(chan struct{}), make(chan Result)
+			for _, waiter := range []flight[string, any]{
+				{key: "key", turn: turn},
+				{key: "key", results: results},
+			} {
+				a, _ := g.claim("key", nil)
+				a.Send(do[string, any]{&call[string, any]{flight: waiter}})
+			}
+			released = append(released, receives(turn), receives(results))
+		}
+		go lead(a, f, value(1))
+		for i, next := range released {
+			synctest.Wait()
+			for _, later := range released[i+1:] {
+				require.False(t, later())
+			}
+			require.True(t, next())
+		}
+	})
+}
+
+// receives returns a function that reports whether it received from c.
+func receives[T any](c <-chan T) func() bool {
+	return func() bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
 	}
-	// Somebody else opens the gate, so that this goroutine is at the last
-	// channel by then.
-	go close(gate)
-	<-doChans[n]
-	for _, results := range doChans[:n] {
-		require.Len(t, results, 1)
-	}
-	requireRest(t, &g)
 }
 
 func TestDistinctKeysDoNotWaitForEachOther(t *testing.T) {
