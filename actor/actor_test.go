@@ -110,6 +110,23 @@ func TestMessageLeftInPlaceIsHandledFirst(t *testing.T) {
 	requireRest(t, &d)
 }
 
+func TestBeginInVain(t *testing.T) {
+	var d Address[ledger]
+	var faster *Activation[ledger]
+	a, began := d.ClaimOrBegin(func(*ledger) Message[ledger] {
+		faster, _ = d.ClaimOrBegin(nil)
+		return kept{"in vain"}
+	})
+	assert.False(t, began)
+	require.Same(t, faster, a)
+
+	a.Send(note{"one", nil})
+	answer := make(chan []string, 1)
+	a.Send(note{"two", answer})
+	assert.Equal(t, []string{"one", "two"}, <-answer)
+	requireRest(t, &d)
+}
+
 func TestTryEndOfAnActivationNobodyElseClaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Address[ledger]
