@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jellydator/ttlcache/v3"
+)
+
+// A coalescer runs fn, or waits for somebody else's fn of the same key.
+type coalescer func(key string, fn func() (any, error)) (any, error)
+
+// A server answers GET /products/{id}/sales from a cache in front of a shop.
+type server struct {
+	shop     *shop
+	cache    *ttlcache.Cache[int64, *Sales]
+	coalesce coalescer
+	gauge    gauge
+}
+
+func newServer(s *shop, ttl time.Duration, coalesce coalescer) *server {
+	return &server{
+		shop: s,
+		cache: ttlcache.New(
+			ttlcache.WithTTL[int64, *Sales](ttl),
+			ttlcache.WithDisableTouchOnHit[int64, *Sales](), // an entry that is read expires, too
+		),
+		coalesce: coalesce,
+	}
+}
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /products/{id}/sales", func(w http.ResponseWriter, r *http.Request) {
+		product, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+		if err != nil {
+			http.Error(w, "the product must be a number", http.StatusBadRequest)
+			return
+		}
+		sales, err := s.sales(r.Context(), product)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			http.Error(w, "no such product", http.StatusNotFound)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode(sales) // an error is the client's, who has gone
+		}
+	})
+	return mux
+}
+
+func (s *server) sales(ctx context.Context, product int64) (*Sales, error) {
+	if item := s.cache.Get(product); item != nil {
+		return item.Value(), nil
+	}
+	// Others may wait for this query, and stay when this client goes.
+	ctx = context.WithoutCancel(ctx)
+	v, err := s.coalesce(strconv.FormatInt(product, 10), func() (any, error) {
+		// Another flight may have landed, and its entry be here, since this
+		// caller looked.
+		if item := s.cache.Get(product); item != nil {
+			return item.Value(), nil
+		}
+		return s.gauge.watch(product, func() (*Sales, error) {
+			sales, err := s.shop.sales(ctx, product)
+			if err == nil {
+				s.cache.Set(product, sales, ttlcache.DefaultTTL)
+			}
+			return sales, err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*Sales), nil
+}
