@@ -21,20 +21,28 @@
 // they joined. So whoever has a result and calls again starts a new flight.
 // Nothing is cached.
 //
-// Flights of different keys never wait for each other's functions, and a
-// function may use the Group it runs in, but not with its own key: a Do for
-// that would wait for itself, for ever.
+// Flights of different keys never wait for each other's functions. A function
+// may use the Group it runs in, but a Do with its own key would wait for itself,
+// for ever.
 //
 // # The owner
 //
 // There is no mutex in this package. The flights of a Group belong to one
-// goroutine, the owner, and calls send it messages: do, when they come; done,
-// when the function they led has ended; forget. The owner exists only while
-// calls need it. A call that meets nobody leads a flight without asking, and
-// ends without telling; only when a second comes does the owner start, and
-// with the last claim on its attention it ends. A Group that nobody is using
-// holds one nil pointer, so it needs no closing. Package actor is that life
-// cycle, and messages.go what is said in it.
+// goroutine, the owner, and others send it messages: do, when they call; done,
+// when the function that they led has ended; forget. The owner is there only
+// while calls need it. A call that meets nobody leads its flight without asking,
+// and lands it without telling. When a second one comes the owner starts, and
+// after the last it ends. A Group at rest holds one nil pointer, so it needs no
+// closing. Package actor is this life cycle, and the file messages.go is all
+// that is said.
+//
+// # Cost
+//
+// A Do that meets nobody allocates once, and talks to nobody. One that meets an
+// owner allocates twice, and waits for the answer to one message if it joins a
+// flight, or two if it leads its own. That is more than a mutex costs. It pays
+// where many wait for one key: calls with other keys do not wait while they are
+// released.
 package singleflight
 
 import "github.com/actorflight/singleflight/actor"
@@ -46,10 +54,9 @@ import "github.com/actorflight/singleflight/actor"
 // use. There is nothing to close.
 //
 // All methods may be called by any number of goroutines at once. They panic,
-// and do nothing else, if the key cannot be hashed: if K is an interface type,
-// or holds one, whose dynamic type is not comparable. A key that does not equal
-// itself, like NaN, equals no other: its calls join no flight and nobody joins
-// theirs.
+// and do nothing else, if the key cannot be hashed, as when K is any and the key
+// a slice. A key that does not equal itself, such as NaN, equals no other: every
+// call with it flies alone.
 type GroupOf[K comparable, V any] struct {
 	address actor.Address[flights[K, V]]
 }
@@ -69,15 +76,16 @@ type Result = ResultOf[any]
 
 const nilFunc = "singleflight: nil function"
 
-// Do runs fn and returns its results, unless a flight of the same key is in the
-// air. Then it runs nothing, and waits for the results of that flight. shared
-// reports whether the results went to more than one call, and is the same for
-// all of them.
+// Do calls fn and returns its results, unless a flight of key is in the air.
+// Then it calls nothing, waits until that flight lands, and returns the results
+// of that. shared reports whether more than one call got these results; it is
+// the same for all who did.
 //
-// The leader runs fn in its own goroutine. If fn panics, Do panics with a
-// [*PanicError] in every goroutine that waits for it, the leader's included;
-// except that if anybody waits by DoChan, the program crashes as described
-// there. If fn calls [runtime.Goexit], all of those goroutines exit.
+// The first caller leads the flight: it runs fn in its own goroutine. If fn
+// panics, Do panics with a [*PanicError], in the leader and in all who waited,
+// except that the program crashes if anybody waits by DoChan: see there. If fn
+// calls [runtime.Goexit], the goroutines of the leader and of all who waited
+// exit.
 //
 // Do panics if fn is nil.
 func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
@@ -100,15 +108,16 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 	return v, err, shared
 }
 
-// DoChan is like Do, but does not wait: it returns a channel that will receive
-// the result. If there is no flight to join it runs fn in a new goroutine.
+// DoChan is like Do, but instead of waiting it returns a channel that will
+// receive the results. If no flight of key is in the air, fn runs in a new
+// goroutine.
 //
-// The channel has room for the one result it receives, and is not closed. It
-// may be abandoned. What that does not do is to stop fn.
+// The channel has room for the one value it gets, and is never closed. It may
+// be abandoned; that does not stop fn.
 //
-// If fn panics, nobody at a channel could be told, so the program crashes: the
-// panic is raised in a goroutine where nothing can recover it. If fn calls
-// [runtime.Goexit], the channel receives [ErrGoexit].
+// If fn panics, whoever waits at a channel could not be told. So the program
+// crashes, by a panic with a [*PanicError] in a goroutine where nothing can
+// recover it. If fn calls [runtime.Goexit], the channel gets [ErrGoexit].
 //
 // DoChan panics if fn is nil.
 func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan ResultOf[V] {
@@ -125,15 +134,16 @@ func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan ResultOf[V] {
 	return results
 }
 
-// Forget makes later calls with key start a new flight rather than join one
-// that is in the air now. That one goes on for those who have joined it.
+// Forget frees key: the next call with it calls its own function, even if a
+// flight of key is in the air. That flight goes on for those who have joined it.
+// Forget does not wait for any function.
 func (g *GroupOf[K, V]) Forget(key K) {
 	g.forget(key, false)
 }
 
-// ForgetUnshared is Forget for a flight that nobody has joined: one that has
-// been joined stays as it is. It reports whether the key is free afterwards,
-// that is, unless there is a flight that has been joined.
+// ForgetUnshared is Forget, unless somebody has joined the flight of key: then
+// it does nothing. It reports whether key is free afterwards, because no flight
+// of it was in the air or because there was one that nobody had joined.
 func (g *GroupOf[K, V]) ForgetUnshared(key K) bool {
 	return g.forget(key, true)
 }

@@ -1,39 +1,38 @@
 // Package actor keeps a piece of state in the hands of one goroutine, its
-// owner, which exists only while somebody has something to tell it.
+// owner, which is there only while somebody has something to tell it.
 //
-// Everybody else talks to the owner in messages. So the state needs no lock;
-// and because the owner comes and goes by itself, the actor needs no closing:
-// at rest an [Address] is one nil pointer, with no goroutine, no channel and no
-// state behind it.
+// Everybody else talks to the owner in messages, so the state needs no lock.
+// The owner comes and goes by itself, so the actor needs no closing: at rest an
+// [Address] is one nil pointer, with no goroutine, no channel and no state
+// behind it.
 //
 // # Claims
 //
 // An [Activation] is one life of an actor. It counts claims. A claim is a
 // promise of one more message, and nobody sends without one:
 //
-//   - [Address.Claim] and [Address.ClaimOrBegin] make a claim;
-//   - [Activation.Send] sends a message in it;
-//   - the [Message], when the owner handles it, either releases the claim
-//     ([Activation.Release]) or leaves it in force, for one more message from
-//     whoever the claim stands for.
+//   - [Address.Claim] and [Address.ClaimOrBegin] make a claim.
+//   - [Activation.Send] sends a message in it.
+//   - The [Message], when the owner handles it, either releases the claim
+//     ([Activation.Release]) or keeps it, for one more message from whoever
+//     the claim is for.
 //
-// When the last claim is released the activation is over. That is one atomic
-// step, after which nobody can claim it any more; the next to come begin a new
-// one. So no message is ever lost, because its claim keeps the activation
-// alive, and no owner waits for nobody: by construction, with no timer and no
-// second look.
+// With the release of the last claim the activation is over. That is one atomic
+// step, and from then on nobody can claim it: whoever comes next begins another.
+// So no message is lost, for its claim keeps the activation alive, and no owner
+// waits for nobody. It takes no timer and no second look.
 //
 // # The goroutine starts with the first message
 //
-// To begin an activation starts nothing. Whoever begins it may prepare the
-// state, and leave a first message in it that the owner will handle before any
-// other. If nobody else comes, [Activation.TryEnd] ends it as it began, and
-// the actor has cost two atomic steps and one allocation. The first Send makes
-// the mailbox and starts the owner.
+// To begin an activation does not start the owner; the first Send does. Whoever
+// begins one may prepare the state, and put a first message in place, for the
+// owner to handle before all others. If nobody else comes, [Activation.TryEnd]
+// ends the activation, and there never was an owner, nor a channel: only an
+// allocation and a few atomic steps.
 //
-// Mailbox and owner live and die with their activation. Nothing is kept from
-// one to the next: a channel that was made in a testing/synctest bubble, say,
-// is never met outside it.
+// Owner and mailbox live and die with their activation, and nothing is kept for
+// the next. A channel that was made in a testing/synctest bubble, for one, is
+// never met outside it.
 package actor
 
 import (
@@ -49,9 +48,9 @@ const mailboxSize = 64
 // enough below zero for claims made too late, which each add one.
 const over = math.MinInt64
 
-// An Address is where the messages for one actor go. S is the state of the
-// actor. The zero Address is at rest and ready for use. An Address must not be
-// copied after first use.
+// An Address is where the messages for an actor with state S go. The zero
+// Address is at rest and ready for use. An Address must not be copied after
+// first use.
 type Address[S any] struct {
 	current atomic.Pointer[Activation[S]] // nil at rest
 }
@@ -69,7 +68,8 @@ type Message[S any] interface {
 // at rest to the release of the last claim. Activations are made by
 // [Address.ClaimOrBegin].
 type Activation[S any] struct {
-	// State belongs to the owner: only Handle may use it.
+	// State belongs to the owner: only Handle may use it, except for what the
+	// begin function of ClaimOrBegin set aside for its caller.
 	State S
 
 	// Immutable once the address points here:
@@ -103,10 +103,11 @@ func (d *Address[S]) Claim() (a *Activation[S], ok bool) {
 // ClaimOrBegin claims the activation at d. If d is at rest, it begins one, with
 // the caller's claim as the first, and reports true.
 //
-// A begin function that is not nil gets the zero State to prepare, and may
-// return a message, as good as sent: if an owner starts, it handles that
-// message first. It is in the caller's claim, like any message. Two callers at
-// once may both call begin, and the State that one of them prepared is dropped.
+// If begin is not nil, it is called with the zero State of a new activation, to
+// prepare it, and may return a first message: one that the owner, if there will
+// be one, handles before all others. It is in the caller's claim, as if sent.
+// Where two callers are at it, begin may be called in vain, and what it did to
+// that State is dropped.
 func (d *Address[S]) ClaimOrBegin(begin func(*S) Message[S]) (a *Activation[S], began bool) {
 	var fresh *Activation[S]
 	for {
@@ -126,12 +127,12 @@ func (d *Address[S]) ClaimOrBegin(begin func(*S) Message[S]) (a *Activation[S], 
 	}
 }
 
-// TryEnd ends an activation that nobody has claimed but the one who began it,
-// and reports whether it did. It is for that one to call, instead of Send: an
-// owner that never started needs no telling, and a first message left for it
-// is dropped.
+// TryEnd ends an activation if nobody but the caller, who began it, has ever
+// claimed it, and reports whether it did. It takes the place of a Send by which
+// the owner would only learn that it may go. A first message that was put in
+// place is dropped.
 //
-// If TryEnd reports false, the caller's claim is in force as before.
+// If TryEnd reports false, the caller still has its claim.
 func (a *Activation[S]) TryEnd() bool {
 	if !a.claims.CompareAndSwap(0, over) {
 		return false
@@ -175,10 +176,10 @@ func (a *Activation[S]) own(mailbox <-chan Message[S]) {
 // Release releases the claim of the message that is being handled. Only Handle
 // may call it.
 //
-// If that was the last claim the activation is over, and its address is at
-// rest, when Release returns. A Handle that answers after Release therefore
-// answers somebody who finds nothing left of the actor, except an owner that
-// is about to return.
+// If that was the last claim then, when Release returns, the activation is over
+// and its address at rest. So a Handle that first releases and then answers
+// leaves nothing behind for whoever gets the answer to run into: nothing but an
+// owner about to return.
 func (a *Activation[S]) Release() {
 	// Both counts leave out one claim: claims the first, released this one.
 	if a.claims.Load() == a.released && a.claims.CompareAndSwap(a.released, over) {
