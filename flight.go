@@ -90,7 +90,7 @@ func lead[K comparable, V any](a *activation[K, V], f *flight[K, V], fn func() (
 	r = result[V]{err: ErrGoexit, ending: exited} // unless run returns
 	defer func() { shared = f.land(a, r) }()
 	r = run(fn)
-	return r, false
+	return r, shared
 }
 
 // land frees the key and then gives r to all who wait for it, in the order in

@@ -22,35 +22,35 @@ type (
 	message[K comparable, V any]    = actor.Message[flights[K, V]]
 )
 
-// A flight is one execution of a function. The call that runs it leads it.
+// A flight is one execution of a function, led by the call that runs it.
 type flight[K comparable, V any] struct {
-	key K // immutable
+	// Immutable until the flight has landed:
+	key     K
+	results chan ResultOf[V] // where the leader's caller waits, for DoChan
 
-	// Owned by the leader. For DoChan, results is where its caller waits. turn
-	// is where the leader waits for the owner's answer, and has room for it.
-	results chan ResultOf[V]
-	turn    chan struct{}
+	// turn is where the leader waits for an answer of the owner. The leader
+	// makes it, with room for the answer, and hands it over with its message.
+	turn chan struct{}
 
 	// Owned by the owner until it answers done, then by the leader:
 	firstWaiter, lastWaiter *call[K, V]
 }
 
-// A call is a Do or DoChan that has met an owner. It becomes a flight of its
-// own, the one embedded here, or it joins another, and then its results or its
-// turn is where it hears from that one's leader.
+// A call is a Do or DoChan that asks the owner. It becomes a flight, the one
+// embedded here; or it joins another flight, and then that one's leader sends to
+// its results or gives it the turn.
 type call[K comparable, V any] struct {
 	flight[K, V]
 
-	// Owned by the caller, then by the owner:
-	fn func() (V, error) // what the owner starts a DoChan's flight with
+	// Immutable:
+	fn func() (V, error) // what a DoChan runs if it becomes a flight
 
 	// Owned by the owner, then by the leader of the flight that was joined:
-	next *call[K, V] // joined the same flight after this call
+	next *call[K, V] // joined it after this call
 
-	// Owned by the owner, or by that leader, until it gives the turn to the
-	// caller:
+	// Written by whoever gives the turn, read by who gets it:
 	leads  bool      // the call became a flight
-	result result[V] // the call joined a flight, which landed
+	result result[V] // of the flight that was joined
 }
 
 // adopt is the first message of an activation, left by the call that began it

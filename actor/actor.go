@@ -76,11 +76,11 @@ type Activation[S any] struct {
 	address *Address[S]
 
 	// Shared, by atomic steps only:
-	claims  atomic.Int64                    // claims made since it began with one, or over
+	claims  atomic.Int64                    // claims made after the first, or over
 	mailbox atomic.Pointer[chan Message[S]] // nil before the first Send
 
-	// Owned by the owner:
-	first    Message[S] // to be handled before those in the mailbox, or nil
+	// Owned by the owner, once the address points here:
+	first    Message[S] // what to handle before the mailbox; nil if nothing
 	released int64      // claims released, or over
 }
 
@@ -120,7 +120,6 @@ func (d *Address[S]) ClaimOrBegin(begin func(*S) Message[S]) (a *Activation[S], 
 				fresh.first = begin(&fresh.State)
 			}
 		}
-		// From here on others see it, so it is complete.
 		if d.current.CompareAndSwap(nil, fresh) {
 			return fresh, true
 		}
@@ -134,11 +133,7 @@ func (d *Address[S]) ClaimOrBegin(begin func(*S) Message[S]) (a *Activation[S], 
 //
 // If TryEnd reports false, the caller still has its claim.
 func (a *Activation[S]) TryEnd() bool {
-	if !a.claims.CompareAndSwap(0, over) {
-		return false
-	}
-	a.address.current.CompareAndSwap(a, nil)
-	return true
+	return a.end(0)
 }
 
 // Send sends m to the owner, in a claim of the caller's. It waits only while
@@ -181,11 +176,21 @@ func (a *Activation[S]) own(mailbox <-chan Message[S]) {
 // leaves nothing behind for whoever gets the answer to run into: nothing but an
 // owner about to return.
 func (a *Activation[S]) Release() {
-	// Both counts leave out one claim: claims the first, released this one.
-	if a.claims.Load() == a.released && a.claims.CompareAndSwap(a.released, over) {
+	// As claims leaves out the first, released leaves out this one.
+	if a.claims.Load() == a.released && a.end(a.released) {
 		a.released = over
-		a.address.current.CompareAndSwap(a, nil)
 	} else {
 		a.released++
 	}
+}
+
+// end ends the activation if claims is still what the caller has seen, and
+// reports whether it did. That no claim is in force, and that there will be none,
+// is one step: in between, somebody could claim what is about to end.
+func (a *Activation[S]) end(claims int64) bool {
+	if !a.claims.CompareAndSwap(claims, over) {
+		return false
+	}
+	a.address.current.CompareAndSwap(a, nil) // keep nothing
+	return true
 }
