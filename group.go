@@ -15,11 +15,11 @@
 // # Flights
 //
 // One execution of a function is a flight. The call that runs it is its leader;
-// calls with the same key that come before it lands join it and wait. A flight
-// lands when its function has ended, in whatever way: then first the key is
-// freed, and after that those who waited are released, in the order in which
-// they joined. So whoever has a result and calls again starts a new flight.
-// Nothing is cached.
+// calls with the same key that come before it lands join it, as its waiters. A
+// flight lands when its function has ended, in whatever way: first the key is
+// freed, and then the waiters are released, in the order in which they joined.
+// So whoever has a result and calls again starts a new flight. Nothing is
+// cached.
 //
 // Flights of different keys never wait for each other's functions. A function
 // may use the Group it runs in, but a Do with its own key would wait for itself,
@@ -82,10 +82,9 @@ const nilFunc = "singleflight: nil function"
 // the same for all who did.
 //
 // The first caller leads the flight: it runs fn in its own goroutine. If fn
-// panics, Do panics with a [*PanicError], in the leader and in all who waited,
-// except that the program crashes if anybody waits by DoChan: see there. If fn
-// calls [runtime.Goexit], the goroutines of the leader and of all who waited
-// exit.
+// panics, Do panics with a [*PanicError], in the leader and in all waiters; but
+// if a waiter came by DoChan the program crashes, as described there. If fn calls
+// [runtime.Goexit], the goroutines of the leader and of all waiters exit.
 //
 // Do panics if fn is nil.
 func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {

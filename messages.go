@@ -82,9 +82,8 @@ func (m do[K, V]) Handle(a *activation[K, V]) {
 	c.turn <- struct{}{}
 }
 
-// done comes from a leader whose fn has ended. The answer gives it the flight
-// and all who joined. Nobody is released before the answer, and by then the
-// key is free.
+// done comes from a leader whose fn has ended. The answer gives it the waiters.
+// It releases nobody before, and by then the key is free.
 type done[K comparable, V any] struct{ flight *flight[K, V] }
 
 func (m done[K, V]) Handle(a *activation[K, V]) {
@@ -100,7 +99,7 @@ func (m done[K, V]) Handle(a *activation[K, V]) {
 // joined it. The answer says whether the key is free.
 type forget[K comparable, V any] struct {
 	key        K
-	ifUnshared bool      // do nothing if anybody joined
+	ifUnshared bool      // spare a flight that has waiters
 	free       chan bool // the answer; has room for it
 }
 
@@ -114,7 +113,7 @@ func (m *forget[K, V]) Handle(a *activation[K, V]) {
 	m.free <- free
 }
 
-// join puts c behind those who joined f before.
+// join makes c the last waiter of f.
 func (f *flight[K, V]) join(c *call[K, V]) {
 	if f.firstWaiter == nil {
 		f.firstWaiter = c

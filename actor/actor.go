@@ -171,10 +171,10 @@ func (a *Activation[S]) own(mailbox <-chan Message[S]) {
 // Release releases the claim of the message that is being handled. Only Handle
 // may call it.
 //
-// If that was the last claim then, when Release returns, the activation is over
-// and its address at rest. So a Handle that first releases and then answers
-// leaves nothing behind for whoever gets the answer to run into: nothing but an
-// owner about to return.
+// If that was the last claim, the activation is over and its address at rest
+// when Release returns. So a Handle should answer after Release, and not before:
+// whoever has the last answer then finds the address at rest, and of the owner
+// nothing but that it is about to return.
 func (a *Activation[S]) Release() {
 	// As claims leaves out the first, released leaves out this one.
 	if a.claims.Load() == a.released && a.end(a.released) {
