@@ -1,10 +1,16 @@
 package main
 
-import "sync"
+import "github.com/actorflight/singleflight/actor"
 
-// A gauge watches the queries of one round, whatever started them.
+// A gauge watches the queries of one round, whatever started them. What it has
+// seen belongs to one goroutine, which is told when a query begins and ends.
 type gauge struct {
-	mu      sync.Mutex
+	fresh   func(product int64) bool // reports whether the cache has an entry
+	address actor.Address[watched]
+	round   *actor.Activation[watched] // claimed until read, so that one owner sees all of the round
+}
+
+type watched struct {
 	running map[int64]int // queries by product
 	counts
 }
@@ -13,36 +19,70 @@ type gauge struct {
 type counts struct {
 	Queries int `json:"queries"`
 	// Expiries are the queries that somebody had to make: those that began
-	// while none for the same product was running.
+	// while there was neither a fresh entry of the product nor a query for it.
 	Expiries int `json:"expiries"`
-	// Overlaps are the others.
+	// Overlaps are the queries that began while another for the same product
+	// was running.
 	Overlaps int `json:"overlaps"`
 }
 
-// watch calls query, and counts it until it returns.
+func newGauge(fresh func(product int64) bool) *gauge {
+	g := &gauge{fresh: fresh}
+	g.round, _ = g.address.ClaimOrBegin(func(w *watched) actor.Message[watched] {
+		w.running = make(map[int64]int)
+		return nil
+	})
+	return g
+}
+
+// watch calls query, and counts it until it returns. The query must put its
+// result into the cache itself: then whoever comes next meets the query, as long
+// as it runs, and after that the entry.
 func (g *gauge) watch(product int64, query func() (*Sales, error)) (*Sales, error) {
-	g.mu.Lock()
-	g.Queries++
-	if g.running[product] == 0 {
-		g.Expiries++
-	} else {
-		g.Overlaps++
-	}
-	if g.running == nil {
-		g.running = make(map[int64]int)
-	}
-	g.running[product]++
-	g.mu.Unlock()
-	defer func() {
-		g.mu.Lock()
-		g.running[product]--
-		g.mu.Unlock()
-	}()
+	a, _ := g.address.ClaimOrBegin(nil)
+	a.Send(begun{product, g.fresh(product)})
+	defer a.Send(ended{product})
 	return query()
 }
 
+// read ends the round and returns what the gauge has seen. It is called once.
 func (g *gauge) read() counts {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.counts
+	seen := make(chan counts, 1)
+	g.round.Send(read{seen})
+	return <-seen
+}
+
+// begun keeps its claim for ended.
+type begun struct {
+	product int64
+	fresh   bool
+}
+
+func (m begun) Handle(a *actor.Activation[watched]) {
+	w := &a.State
+	w.Queries++
+	switch {
+	case w.running[m.product] > 0:
+		w.Overlaps++
+	case !m.fresh:
+		w.Expiries++
+	}
+	w.running[m.product]++
+}
+
+type ended struct{ product int64 }
+
+func (m ended) Handle(a *actor.Activation[watched]) {
+	a.State.running[m.product]--
+	a.Release()
+}
+
+type read struct {
+	seen chan<- counts // has room
+}
+
+func (m read) Handle(a *actor.Activation[watched]) {
+	seen := a.State.counts
+	a.Release()
+	m.seen <- seen
 }

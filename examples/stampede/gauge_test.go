@@ -7,15 +7,30 @@ import (
 )
 
 func TestGauge(t *testing.T) {
-	var g gauge
-	query := func() (*Sales, error) { return nil, nil }
-	meanwhile := func(product int64) func() (*Sales, error) {
-		return func() (*Sales, error) { return g.watch(product, query) }
+	none := func() (*Sales, error) { return nil, nil }
+	for _, test := range []struct {
+		name    string
+		fresh   bool
+		queries func(*gauge)
+		want    counts
+	}{
+		{"none", false, func(*gauge) {}, counts{}},
+		{"of different products", false, func(g *gauge) {
+			g.watch(1, func() (*Sales, error) { return g.watch(2, none) })
+		}, counts{Queries: 2, Expiries: 2}},
+		{"one after another", false, func(g *gauge) {
+			g.watch(1, none)
+			g.watch(1, none)
+		}, counts{Queries: 2, Expiries: 2}},
+		{"one during another", false, func(g *gauge) {
+			g.watch(1, func() (*Sales, error) { return g.watch(1, none) })
+		}, counts{Queries: 2, Expiries: 1, Overlaps: 1}},
+		{"one that nobody needed", true, func(g *gauge) { g.watch(1, none) }, counts{Queries: 1}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newGauge(func(int64) bool { return test.fresh })
+			test.queries(g)
+			assert.Equal(t, test.want, g.read())
+		})
 	}
-	g.watch(1, meanwhile(2))
-	assert.Equal(t, counts{Queries: 2, Expiries: 2}, g.read(), "of different products")
-	g.watch(1, query)
-	assert.Equal(t, counts{Queries: 3, Expiries: 3}, g.read(), "one after another")
-	g.watch(1, meanwhile(1))
-	assert.Equal(t, counts{Queries: 5, Expiries: 4, Overlaps: 1}, g.read(), "one during another")
 }

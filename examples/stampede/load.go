@@ -13,9 +13,13 @@ import (
 )
 
 const (
-	thinking = 25 * time.Millisecond // the mean, between an answer and the next request
-	patience = 30 * time.Second      // for one answer
-	skew     = 1.2                   // of the products that are asked for; Zipf's s
+	// thinking is the mean time between an answer and the client's next
+	// request. At the default size a coalesced round then leaves one of two
+	// processors idle: its latencies are not those of an overload.
+	thinking = 50 * time.Millisecond
+
+	patience = 20 * time.Second // for one answer
+	skew     = 1.2              // of the products that are asked for; Zipf's s
 )
 
 // A load is what clients do to a server: again and again, each thinks a while,
@@ -28,6 +32,36 @@ type load struct {
 	seed     uint64
 }
 
+// put puts the load on the server at url. Requests that have begun when the
+// duration is over are waited for; when ctx is done, they are not.
+func (l load) put(ctx context.Context, url string) *tally {
+	clients := make([]*client, l.clients)
+	for i := range clients {
+		clients[i] = l.newClient(uint64(i), url)
+		defer clients[i].http.CloseIdleConnections()
+		clients[i].connect(ctx)
+	}
+
+	over, cancel := context.WithTimeout(ctx, l.duration)
+	defer cancel()
+	var busy sync.WaitGroup
+	for _, c := range clients {
+		busy.Go(func() {
+			for c.think(over) {
+				c.ask(ctx)
+			}
+		})
+	}
+	busy.Wait()
+
+	sum := newTally()
+	for _, c := range clients {
+		sum.errors += c.errors
+		sum.latencies.Merge(c.latencies)
+	}
+	return sum
+}
+
 // A tally is what clients have seen.
 type tally struct {
 	errors    int64
@@ -38,63 +72,61 @@ func newTally() *tally {
 	return &tally{latencies: hdrhistogram.New(1, 2*patience.Microseconds(), 3)}
 }
 
-// put puts the load on the server at url. Requests that have begun when the
-// duration is over are waited for; when ctx is done, they are not.
-func (l load) put(ctx context.Context, url string) *tally {
-	client := &http.Client{
-		Timeout:   patience,
-		Transport: &http.Transport{MaxIdleConnsPerHost: l.clients},
-	}
-	defer client.CloseIdleConnections()
-	over, cancel := context.WithTimeout(ctx, l.duration)
-	defer cancel()
-
-	tallies := make([]*tally, l.clients)
-	var clients sync.WaitGroup
-	for i := range tallies {
-		tallies[i] = newTally()
-		clients.Go(func() {
-			random := rand.New(rand.NewPCG(l.seed, uint64(i)))
-			product := rand.NewZipf(random, skew, 1, uint64(l.products-1))
-			for {
-				select {
-				case <-time.After(time.Duration(random.ExpFloat64() * float64(thinking))):
-				case <-over.Done():
-					return
-				}
-				tallies[i].request(ctx, client, fmt.Sprintf("%s/products/%d/sales", url, 1+product.Uint64()))
-			}
-		})
-	}
-	clients.Wait()
-
-	sum := newTally()
-	for _, t := range tallies {
-		sum.errors += t.errors
-		sum.latencies.Merge(t.latencies)
-	}
-	return sum
+// A client has one connection, and keeps it.
+type client struct {
+	*tally
+	http   http.Client
+	url    string
+	random *rand.Rand
+	choose *rand.Zipf
 }
 
-func (t *tally) request(ctx context.Context, client *http.Client, url string) {
+func (l load) newClient(i uint64, url string) *client {
+	random := rand.New(rand.NewPCG(l.seed, i))
+	return &client{
+		tally:  newTally(),
+		http:   http.Client{Timeout: patience, Transport: &http.Transport{}},
+		url:    url,
+		random: random,
+		choose: rand.NewZipf(random, skew, 1, uint64(l.products-1)),
+	}
+}
+
+// connect opens the connection, so that no request that counts has to.
+func (c *client) connect(ctx context.Context) {
+	_ = c.get(ctx, c.url) // any answer will do
+}
+
+// think reports whether there is time for another request afterwards.
+func (c *client) think(over context.Context) bool {
+	select {
+	case <-time.After(time.Duration(c.random.ExpFloat64() * float64(thinking))):
+		return true
+	case <-over.Done():
+		return false
+	}
+}
+
+func (c *client) ask(ctx context.Context) {
 	began := time.Now()
-	if err := get(ctx, client, url); err != nil {
-		t.errors++
+	if err := c.get(ctx, fmt.Sprintf("%s/products/%d/sales", c.url, 1+c.choose.Uint64())); err != nil {
+		c.errors++
 	}
 	// It fails only above the highest value, which patience keeps from us.
-	_ = t.latencies.RecordValue(time.Since(began).Microseconds())
+	_ = c.latencies.RecordValue(time.Since(began).Microseconds())
 }
 
-func get(ctx context.Context, client *http.Client, url string) error {
+func (c *client) get(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	response, err := client.Do(request)
+	response, err := c.http.Do(request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
+	// A connection is kept only if its answer has been read.
 	if _, err := io.Copy(io.Discard, response.Body); err != nil {
 		return err
 	}

@@ -11,9 +11,13 @@
 //
 //	go -C examples run ./stampede
 //
-// An expiry is a query that began while none for the same product was running.
-// If queries for the same product overlap in spite of coalescing, the exit
-// status is 1.
+// Each client waits for an answer before it asks again, so a slow round gets
+// fewer requests. Expiries are counted as the queries that somebody had to make:
+// those that began while there was neither a fresh entry of the product nor
+// another query for it.
+//
+// The exit status is 1 if, in spite of coalescing, queries for the same product
+// overlap or requests fail.
 package main
 
 import (
@@ -22,20 +26,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
-	"time"
-
-	"golang.org/x/sync/singleflight"
-
-	actorflight "github.com/actorflight/singleflight"
 )
 
 // Exit statuses.
 const (
-	ok          = 0
+	succeeded   = 0
 	failed      = 1
 	badUsage    = 2
 	interrupted = 130
@@ -47,88 +44,21 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// A round is a load with one way to coalesce.
-type round struct {
-	name      string
-	coalesces bool
-	coalesce  coalescer
-}
-
-func rounds() []round {
-	return []round{
-		{"no coalescing", false, func(_ string, fn func() (any, error)) (any, error) { return fn() }},
-		{"x/sync", true, coalescing(new(singleflight.Group))},
-		{"actorflight", true, coalescing(new(actorflight.Group))},
-	}
-}
-
-func coalescing(group interface {
-	Do(key string, fn func() (any, error)) (any, error, bool)
-}) coalescer {
-	return func(key string, fn func() (any, error)) (any, error) {
-		v, err, _ := group.Do(key, fn)
-		return v, err
-	}
-}
-
-// options are what the command line says.
-type options struct {
-	load
-	ttl  time.Duration
-	json bool
-	// Not on the command line:
-	orders int
-}
-
-func parse(args []string, stderr io.Writer) (options, error) {
-	o := options{load: load{products: 20}, orders: 480_000}
-	flags := flag.NewFlagSet("stampede", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.IntVar(&o.clients, "clients", 100, "`number` of clients")
-	flags.DurationVar(&o.duration, "duration", 10*time.Second, "how long a round lasts")
-	flags.DurationVar(&o.ttl, "ttl", time.Second, "how long a cache entry lives")
-	flags.Uint64Var(&o.seed, "seed", 1, "what the orders and the clients are drawn from")
-	flags.BoolVar(&o.json, "json", false, "print JSON instead of a table")
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "Usage: stampede [flags]")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
-	case err != nil:
-	case flags.NArg() > 0:
-		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case o.clients < 1:
-		err = fmt.Errorf("-clients must be at least 1, not %d", o.clients)
-	case o.duration <= 0:
-		err = fmt.Errorf("-duration must be positive, not %v", o.duration)
-	case o.ttl <= 0:
-		err = fmt.Errorf("-ttl must be positive, not %v", o.ttl)
-	}
-	return o, err
-}
-
 // run is the program, with its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return ok
+		return succeeded
 	case err != nil:
 		fmt.Fprintln(stderr, "stampede:", err)
 		return badUsage
 	}
-	return o.run(ctx, rounds(), stdout, stderr)
+	return status(ctx, o.run(ctx, rounds(), stdout, stderr), stderr)
 }
 
-func (o options) run(ctx context.Context, rounds []round, stdout, stderr io.Writer) int {
-	outcomes, err := o.measure(ctx, rounds, stderr)
-	if err == nil {
-		err = o.report(stdout, outcomes)
-	}
-	if err == nil {
-		err = check(rounds, outcomes)
-	}
+// status says on stderr what went wrong, if anything did.
+func status(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "stampede: interrupted")
@@ -137,61 +67,40 @@ func (o options) run(ctx context.Context, rounds []round, stdout, stderr io.Writ
 		fmt.Fprintln(stderr, "stampede:", err)
 		return failed
 	}
-	return ok
+	return succeeded
 }
 
-// measure makes the shop, and then does one round after another.
-func (o options) measure(ctx context.Context, rounds []round, stderr io.Writer) (outcomes []outcome, err error) {
+// run makes a shop in a temporary folder, and compares the rounds on it.
+func (o options) run(ctx context.Context, rounds []round, stdout, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "stampede")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	bar := newBar(stderr, o.orders, "making the database")
 	s, err := openShop(ctx, dir, o.products, o.orders, o.seed, func() { bar.Add(1) })
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 
-	for _, r := range rounds {
-		server := newServer(s, o.ttl, r.coalesce)
-		var t *tally
-		during(stderr, o.duration, r.name, func() { t, err = server.under(ctx, o.load) })
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return nil, err
+	return o.compare(ctx, s.sales, rounds, stdout, stderr)
+}
+
+// compare does one round after another, and reports and checks the outcomes.
+func (o options) compare(ctx context.Context, q query, rounds []round, stdout, stderr io.Writer) error {
+	outcomes := make([]outcome, len(rounds))
+	for i, r := range rounds {
+		var err error
+		during(stderr, o.duration, r.name, func() { outcomes[i], err = r.run(ctx, o, q) })
+		if err != nil {
+			return err
 		}
-		outcomes = append(outcomes, newOutcome(r.name, t, server.gauge.read()))
 	}
-	return outcomes, nil
-}
-
-// under serves on loopback, under a load.
-func (s *server) under(ctx context.Context, l load) (*tally, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	server := http.Server{Handler: s.handler()}
-	defer server.Close()
-	go server.Serve(listener)
-	return l.put(ctx, "http://"+listener.Addr().String()), nil
-}
-
-func (o options) report(stdout io.Writer, outcomes []outcome) error {
+	write := writeTable
 	if o.json {
-		return writeJSON(stdout, outcomes)
+		write = writeJSON
 	}
-	return errors.Join(writeTable(stdout, outcomes), writeSentence(stdout, outcomes))
-}
-
-// check reports an error if queries overlapped that were to be coalesced.
-func check(rounds []round, outcomes []outcome) (err error) {
-	for i, o := range outcomes {
-		if rounds[i].coalesces && o.Overlaps > 0 {
-			err = errors.Join(err, fmt.Errorf("%s: %d queries began while another for the same product was running", o.Round, o.Overlaps))
-		}
-	}
-	return err
+	return errors.Join(write(stdout, outcomes), check(outcomes))
 }

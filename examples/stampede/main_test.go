@@ -22,6 +22,14 @@ func small() options {
 	}
 }
 
+// exec is the program with the given options and rounds.
+func exec(ctx context.Context, o options, rounds []round) (exit int, stdout, stderr string) {
+	var out, diagnostics bytes.Buffer
+	err := o.run(ctx, rounds, &out, &diagnostics)
+	exit = status(ctx, err, &diagnostics)
+	return exit, out.String(), diagnostics.String()
+}
+
 // temporary makes a folder for all temporary files, which must be empty when
 // the test ends.
 func temporary(t *testing.T) {
@@ -56,15 +64,15 @@ func TestBadFlagsGetOneLine(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, ok, run(t.Context(), []string{"-h"}, &stdout, &stderr))
+	assert.Equal(t, succeeded, run(t.Context(), []string{"-h"}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), "-duration")
 }
 
 func TestTable(t *testing.T) {
 	temporary(t)
-	var stdout, stderr bytes.Buffer
-	require.Equal(t, ok, small().run(t.Context(), rounds(), &stdout, &stderr), stderr.String())
-	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
+	exit, stdout, stderr := exec(t.Context(), small(), rounds())
+	require.Equal(t, succeeded, exit, stderr)
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	require.Len(t, lines, 6, "head, three rounds, blank line, sentence")
 	for _, line := range lines[1:4] {
 		assert.Len(t, line, len(lines[1]), "the table is aligned")
@@ -78,16 +86,16 @@ func TestJSON(t *testing.T) {
 	temporary(t)
 	o := small()
 	o.json = true
-	var stdout, stderr bytes.Buffer
-	require.Equal(t, ok, o.run(t.Context(), rounds(), &stdout, &stderr), stderr.String())
+	exit, stdout, stderr := exec(t.Context(), o, rounds())
+	require.Equal(t, succeeded, exit, stderr)
 	var report struct{ Rounds []outcome }
-	require.NoError(t, json.Unmarshal(stdout.Bytes(), &report))
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 	require.Len(t, report.Rounds, 3)
 	for i, r := range report.Rounds {
 		assert.Positive(t, r.Requests)
 		assert.Zero(t, r.Errors)
-		assert.Equal(t, r.Queries, r.Expiries+r.Overlaps)
-		assert.Greater(t, r.Queries, o.products, "entries expire")
+		assert.GreaterOrEqual(t, r.Queries, r.Expiries+r.Overlaps)
+		assert.Positive(t, r.Expiries)
 		assert.LessOrEqual(t, r.P50, r.P99)
 		assert.LessOrEqual(t, r.P99, r.Max)
 		if rounds()[i].coalesces {
@@ -106,30 +114,25 @@ func TestInterruptedInARound(t *testing.T) {
 	}}}
 	o := small()
 	o.duration = time.Hour
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, interrupted, o.run(ctx, interrupting, &stdout, &stderr))
-	assert.Empty(t, stdout.String())
-	assert.Contains(t, stderr.String(), "stampede: interrupted\n")
+	exit, stdout, stderr := exec(ctx, o, interrupting)
+	assert.Equal(t, interrupted, exit)
+	assert.Empty(t, stdout)
+	assert.Contains(t, stderr, "stampede: interrupted\n")
 }
 
 func TestInterruptedBeforeTheRounds(t *testing.T) {
 	temporary(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, interrupted, small().run(ctx, rounds(), &stdout, &stderr))
-	assert.Empty(t, stdout.String())
+	exit, stdout, stderr := exec(ctx, small(), rounds())
+	assert.Equal(t, interrupted, exit)
+	assert.Empty(t, stdout)
+	assert.Contains(t, stderr, "stampede: interrupted\n")
 }
 
 func TestErrorsAreFailures(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()+"/missing")
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, failed, small().run(t.Context(), rounds(), &stdout, &stderr))
-	assert.Contains(t, stderr.String(), "missing")
-}
-
-func TestOverlapsInACoalescedRoundAreErrors(t *testing.T) {
-	overlap := outcome{Round: "round", counts: counts{Queries: 2, Expiries: 1, Overlaps: 1}}
-	assert.NoError(t, check([]round{{coalesces: false}}, []outcome{overlap}))
-	assert.ErrorContains(t, check([]round{{coalesces: true}}, []outcome{overlap}), "round: 1 queries began")
+	exit, _, stderr := exec(t.Context(), small(), rounds())
+	assert.Equal(t, failed, exit)
+	assert.Contains(t, stderr, "missing")
 }

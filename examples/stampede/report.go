@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,8 @@ import (
 
 // An outcome is what is reported of a round.
 type outcome struct {
+	coalesces bool
+
 	Round    string `json:"round"`
 	Requests int64  `json:"requests"`
 	Errors   int64  `json:"errors"`
@@ -20,9 +23,10 @@ type outcome struct {
 	Max              int64   `json:"max_us"`
 }
 
-func newOutcome(round string, t *tally, c counts) outcome {
+func newOutcome(r round, t *tally, c counts) outcome {
 	return outcome{
-		Round:            round,
+		coalesces:        r.coalesces,
+		Round:            r.name,
 		Requests:         t.latencies.TotalCount(),
 		Errors:           t.errors,
 		counts:           c,
@@ -39,33 +43,48 @@ func writeJSON(w io.Writer, outcomes []outcome) error {
 	return encoder.Encode(map[string]any{"rounds": outcomes})
 }
 
+// writeTable writes a table, and a sentence that says what it shows.
 func writeTable(w io.Writer, outcomes []outcome) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "%-14s\trequests\terrors\tdatabase queries\tqueries per expiry\tp50\tp99\tmax\t\n", "round")
+	var queries, p99s []string
 	for _, o := range outcomes {
 		fmt.Fprintf(table, "%-14s\t%d\t%d\t%d\t%.2f\t%s\t%s\t%s\t\n", o.Round, o.Requests, o.Errors,
 			o.Queries, o.QueriesPerExpiry, milliseconds(o.P50), milliseconds(o.P99), milliseconds(o.Max))
+		queries = append(queries, fmt.Sprintf("%.2f times with %s", o.QueriesPerExpiry, o.Round))
+		p99s = append(p99s, milliseconds(o.P99))
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nFor each expiry, the database was asked on average %s; 99 of 100 answers came within %s.\n",
+		list(queries), list(p99s))
+	return err
 }
 
 func milliseconds(microseconds int64) string {
 	return fmt.Sprintf("%.1f ms", float64(microseconds)/1000)
 }
 
-// writeSentence says what the table shows.
-func writeSentence(w io.Writer, outcomes []outcome) error {
-	var queries, p99s []string
-	for _, o := range outcomes {
-		queries = append(queries, fmt.Sprintf("%.2f times with %s", o.QueriesPerExpiry, o.Round))
-		p99s = append(p99s, milliseconds(o.P99))
-	}
-	_, err := fmt.Fprintf(w, "\nWhen an entry expired, the database was asked %s; 99 of 100 answers came within %s.\n",
-		list(queries), list(p99s))
-	return err
-}
-
 func list(items []string) string {
 	last := len(items) - 1
+	if last == 0 {
+		return items[0]
+	}
 	return strings.Join(items[:last], ", ") + " and " + items[last]
+}
+
+// check reports an error if a round that coalesces had overlapping queries or
+// failing requests.
+func check(outcomes []outcome) error {
+	var faults []string
+	for _, o := range outcomes {
+		if o.coalesces && (o.Overlaps > 0 || o.Errors > 0) {
+			faults = append(faults, fmt.Sprintf("%s: %d overlapping queries, %d failed requests", o.Round, o.Overlaps, o.Errors))
+		}
+	}
+	if faults == nil {
+		return nil
+	}
+	return errors.New(strings.Join(faults, "; "))
 }

@@ -15,23 +15,24 @@ import (
 // A coalescer runs fn, or waits for somebody else's fn of the same key.
 type coalescer func(key string, fn func() (any, error)) (any, error)
 
-// A server answers GET /products/{id}/sales from a cache in front of a shop.
+// A query looks up the sales of a product. The error is sql.ErrNoRows if there
+// is no such product.
+type query func(ctx context.Context, product int64) (*Sales, error)
+
+// A server answers GET /products/{id}/sales from a cache in front of a query.
 type server struct {
-	shop     *shop
+	query    query
 	cache    *ttlcache.Cache[int64, *Sales]
 	coalesce coalescer
-	gauge    gauge
+	gauge    *gauge
 }
 
-func newServer(s *shop, ttl time.Duration, coalesce coalescer) *server {
-	return &server{
-		shop: s,
-		cache: ttlcache.New(
-			ttlcache.WithTTL[int64, *Sales](ttl),
-			ttlcache.WithDisableTouchOnHit[int64, *Sales](), // an entry that is read expires, too
-		),
-		coalesce: coalesce,
-	}
+func newServer(q query, ttl time.Duration, coalesce coalescer) *server {
+	cache := ttlcache.New(
+		ttlcache.WithTTL[int64, *Sales](ttl),
+		ttlcache.WithDisableTouchOnHit[int64, *Sales](), // an entry that is read expires, too
+	)
+	return &server{query: q, cache: cache, coalesce: coalesce, gauge: newGauge(cache.Has)}
 }
 
 func (s *server) handler() http.Handler {
@@ -63,13 +64,14 @@ func (s *server) sales(ctx context.Context, product int64) (*Sales, error) {
 	// Others may wait for this query, and stay when this client goes.
 	ctx = context.WithoutCancel(ctx)
 	v, err := s.coalesce(strconv.FormatInt(product, 10), func() (any, error) {
-		// Another flight may have landed, and its entry be here, since this
-		// caller looked.
+		// Since this caller looked, another's query may have ended and left an
+		// entry here: then this flight began too late to join that one, and
+		// must not repeat it.
 		if item := s.cache.Get(product); item != nil {
 			return item.Value(), nil
 		}
 		return s.gauge.watch(product, func() (*Sales, error) {
-			sales, err := s.shop.sales(ctx, product)
+			sales, err := s.query(ctx, product)
 			if err == nil {
 				s.cache.Set(product, sales, ttlcache.DefaultTTL)
 			}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -21,7 +23,7 @@ func TestServer(t *testing.T) {
 		INSERT INTO orders (product_id, month, units, cents) VALUES
 			(1, '2026-01', 2, 1000), (2, '2026-01', 1, 700), (1, '2026-02', 1, 500), (1, '2026-01', 1, 500)`)
 	require.NoError(t, err)
-	server := newServer(s, time.Hour, rounds()[2].coalesce)
+	server := newServer(s.sales, time.Hour, rounds()[2].coalesce)
 
 	for range 2 { // the second time from the cache
 		for _, test := range []struct {
@@ -42,12 +44,43 @@ func TestServer(t *testing.T) {
 	assert.Equal(t, 3, server.gauge.read().Queries, "one for product 1, and what is not found is not cached")
 }
 
+func TestEntryExpiresThoughItIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		queries := 0
+		q := func(context.Context, int64) (*Sales, error) { queries++; return new(Sales), nil }
+		server := newServer(q, 5*time.Second, rounds()[2].coalesce)
+		for _, want := range []int{1, 1, 2, 2} { // after 0, 3, 6 and 9 seconds
+			_, err := server.sales(t.Context(), 1)
+			require.NoError(t, err)
+			assert.Equal(t, want, queries)
+			time.Sleep(3 * time.Second)
+		}
+		assert.Equal(t, counts{Queries: 2, Expiries: 2}, server.gauge.read())
+	})
+}
+
+// A coalescer that runs fn again is like a second flight that begins just when
+// the first has landed.
+func TestEntryThatHasJustComeIsNotQueriedAgain(t *testing.T) {
+	q := func(context.Context, int64) (*Sales, error) { return new(Sales), nil }
+	again := func(_ string, fn func() (any, error)) (any, error) {
+		if v, err := fn(); err != nil {
+			return v, err
+		}
+		return fn()
+	}
+	server := newServer(q, time.Hour, again)
+	_, err := server.sales(t.Context(), 1)
+	require.NoError(t, err)
+	assert.Equal(t, 1, server.gauge.read().Queries)
+}
+
 func TestServerFails(t *testing.T) {
 	s, err := openShop(t.Context(), t.TempDir(), 1, 0, 1, nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 	recorder := httptest.NewRecorder()
-	newServer(s, time.Hour, rounds()[2].coalesce).handler().
+	newServer(s.sales, time.Hour, rounds()[2].coalesce).handler().
 		ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/products/1/sales", nil))
 	assert.Equal(t, http.StatusInternalServerError, recorder.Code)
 }

@@ -88,8 +88,7 @@ type Month struct {
 	Cents int64  `json:"cents"`
 }
 
-// sales adds up all orders of a product. The error is sql.ErrNoRows if there is
-// no such product.
+// sales adds up all orders of a product. It is a query.
 func (s *shop) sales(ctx context.Context, product int64) (*Sales, error) {
 	var sales Sales
 	err := s.db.QueryRowContext(ctx, `SELECT name FROM products WHERE id = ?`, product).Scan(&sales.Product)

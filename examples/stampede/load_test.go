@@ -1,0 +1,58 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// under puts a small load on a handler.
+func under(t *testing.T, handler http.HandlerFunc) *tally {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	return small().put(t.Context(), server.URL)
+}
+
+func TestLoadCountsErrors(t *testing.T) {
+	seen := under(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	assert.Positive(t, seen.errors)
+	assert.Equal(t, seen.latencies.TotalCount(), seen.errors)
+}
+
+func TestLoadWaitsForAnswers(t *testing.T) {
+	seen := under(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			time.Sleep(small().duration) // longer than what is left of the round
+		}
+	})
+	assert.Positive(t, seen.latencies.TotalCount())
+	assert.Zero(t, seen.errors)
+}
+
+func TestClientsConnectOnceAndBeforeTheRound(t *testing.T) {
+	var opened, asked atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			asked.Add(1)
+			assert.EqualValues(t, small().clients, opened.Load())
+		}
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	seen := small().put(t.Context(), server.URL)
+	assert.Positive(t, asked.Load())
+	assert.Equal(t, asked.Load(), seen.latencies.TotalCount(), "connecting is not counted")
+}
