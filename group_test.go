@@ -79,6 +79,24 @@ func (m census[K, V]) Handle(a *activation[K, V]) {
 	m.flights <- n
 }
 
+// stallOwner holds up g's owner, as no message of the package does, until the
+// gate opens. What is sent meanwhile waits in the mailbox.
+func stallOwner(t *testing.T, g *Group) (gate chan struct{}) {
+	t.Helper()
+	a, ok := g.address.Claim()
+	require.True(t, ok, "the group is at rest")
+	gate = make(chan struct{})
+	a.Send(stall{gate})
+	return gate
+}
+
+type stall struct{ gate <-chan struct{} }
+
+func (m stall) Handle(a *activation[string, any]) {
+	<-m.gate
+	a.Release()
+}
+
 // An outcome is all that can come of a Do.
 type outcome struct {
 	val      any
@@ -421,6 +439,29 @@ func goroutine() string {
 	return string(bytes.Fields(stack[:runtime.Stack(stack, false)])[1])
 }
 
+func TestNobodyIsReleasedBeforeTheKeyIsFree(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		gate := make(chan struct{})
+		leader := goDo(g, "key", behind(gate, value(1)))
+		synctest.Wait()
+		do := goDo(g, "key", never(t))
+		doChan := g.DoChan("key", never(t))
+		synctest.Wait()
+
+		stalled := stallOwner(t, g) // so the key is not freed
+		close(gate)
+		synctest.Wait()
+		assert.Empty(t, leader)
+		assert.Empty(t, do)
+		assert.Empty(t, doChan)
+
+		close(stalled)
+		assert.Equal(t, outcome{val: 1, shared: true}, <-leader)
+		assert.Equal(t, outcome{val: 1, shared: true}, <-do)
+		assert.Equal(t, Result{Val: 1, Shared: true}, <-doChan)
+	})
+}
+
 func TestKeyIsFreeBeforeAnybodyIsReleased(t *testing.T) {
 	const callers, calls = 16, 2_000
 	for name, call := range map[string]func(*GroupOf[string, int], func() (int, error)) int{
@@ -554,6 +595,21 @@ func TestSharedIsFalseForACallNobodyJoins(t *testing.T) {
 		assert.False(t, (<-g.DoChan("key", value(2))).Shared)
 		close(gate)
 		assert.False(t, (<-forgotten).Shared)
+	})
+}
+
+func TestSharedCountsACallThatJoinsAtTheLastMoment(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g *Group) {
+		gate := make(chan struct{})
+		leader := goDo(g, "key", behind(gate, value(1)))
+		synctest.Wait()
+		stalled := stallOwner(t, g)
+		joined := g.DoChan("key", never(t)) // is in the mailbox
+		close(gate)
+		synctest.Wait() // fn has ended, and done is behind it in the mailbox
+		close(stalled)
+		assert.Equal(t, outcome{val: 1, shared: true}, <-leader)
+		assert.Equal(t, Result{Val: 1, Shared: true}, <-joined)
 	})
 }
 
