@@ -1,0 +1,143 @@
+// Mutants breaks the library in ways that a mutation tester does not think of,
+// one at a time and each in a copy, and expects the checks to notice.
+//
+//	go -C conformance run ./mutants          # the library's own tests
+//	go -C conformance run ./mutants -table   # which check notices which mutant
+//
+// The exit status is 1 if the library's own tests let a mutant live.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"text/tabwriter"
+)
+
+// A check is a go test command that passes on the library.
+type check struct {
+	name string
+	dir  string
+	args []string
+}
+
+var checks = []check{
+	{"own tests", ".", []string{"-cpu=1,2,4", "./..."}},
+	{"with -race", ".", []string{"-race", "./..."}},
+	{"differential", "conformance", []string{"-run=Differential", "-rapid.checks=1000", "-rapid.nofailfile"}},
+	{"linearizability", "conformance", []string{"-run=Linearizability"}},
+	{"soak", "conformance", []string{"-run=Soak", "-soak=2s"}},
+}
+
+func main() {
+	log.SetFlags(0)
+	all := flag.Bool("table", false, "run all checks on each mutant")
+	only := flag.String("run", "", "only mutants whose names match this `regexp`")
+	flag.Parse()
+	names, err := regexp.Compile(*only)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if !*all {
+		checks = checks[:1]
+	}
+
+	lived := 0
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "mutant")
+	for _, c := range checks {
+		fmt.Fprint(w, "\t", c.name)
+	}
+	for _, m := range mutants {
+		if !names.MatchString(m.name) {
+			continue
+		}
+		log.Print(m.name)
+		verdicts, err := m.judge(checks)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if verdicts[0] == lives {
+			lived++
+		}
+		fmt.Fprint(w, "\n", m.name)
+		for _, v := range verdicts {
+			fmt.Fprint(w, "\t", v)
+		}
+	}
+	w.Flush()
+	fmt.Println(table.String())
+	if lived > 0 {
+		log.Fatalf("%d mutants live", lived)
+	}
+}
+
+// What a check says of a mutant.
+const (
+	lives = "-"
+	fails = "fails"
+	hangs = "hangs"
+	races = "races"
+)
+
+// judge makes a copy of the library with the mutation in it, and runs the checks
+// there.
+func (m mutant) judge(checks []check) (verdicts []string, err error) {
+	dir, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(dir, os.DirFS("..")); err != nil {
+		return nil, err
+	}
+	for _, e := range m.edits {
+		if err := e.apply(dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	if output, err := command(dir, "build", "./...").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s does not compile: %s", m.name, output)
+	}
+	for _, c := range checks {
+		args := append([]string{"test", "-count=1", "-timeout=25s"}, c.args...)
+		output, err := command(filepath.Join(dir, c.dir), args...).CombinedOutput()
+		verdict := fails
+		switch {
+		case err == nil:
+			verdict = lives
+		case bytes.Contains(output, []byte("test timed out")):
+			verdict = hangs
+		case bytes.Contains(output, []byte("DATA RACE")):
+			verdict = races
+		}
+		verdicts = append(verdicts, verdict)
+	}
+	return verdicts, nil
+}
+
+func command(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	return cmd
+}
+
+// apply makes the edit in the copy of the library in dir.
+func (e edit) apply(dir string) error {
+	path := filepath.Join(dir, e.file)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if n := bytes.Count(before, []byte(e.from)); n != 1 {
+		return fmt.Errorf("%s has %q %d times, not once", e.file, e.from, n)
+	}
+	after := bytes.Replace(before, []byte(e.from), []byte(e.to), 1)
+	return os.WriteFile(path, after, 0o600)
+}
