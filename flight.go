@@ -61,7 +61,7 @@ type result[V any] struct {
 }
 
 // deliver ends a Do as fn ended.
-func (r result[V]) deliver() (V, error) {
+func (r *result[V]) deliver() (V, error) {
 	switch r.ending {
 	case panicked:
 		panic(r.err)
@@ -71,70 +71,92 @@ func (r result[V]) deliver() (V, error) {
 	return r.val, r.err
 }
 
-// run calls fn. It does not return if fn calls Goexit.
-func run[V any](fn func() (V, error)) (r result[V]) {
+// run calls fn, and returns how it ended. It does not return if fn calls Goexit.
+func (r *result[V]) run(fn func() (V, error)) (e ending) {
+	e = panicked
 	defer func() {
-		if r.ending != returned {
+		if e != returned {
 			r.err = newPanicError(recover())
 		}
 	}()
-	r.ending = panicked
 	r.val, r.err = fn()
-	r.ending = returned
-	return r
+	e = returned
+	return e
 }
 
 // lead runs fn as the leader of f, and lands f however fn ends. It does not
-// return if fn calls Goexit.
-func lead[K comparable, V any](a *activation[K, V], f *flight[K, V], fn func() (V, error)) (r result[V], shared bool) {
-	r = result[V]{err: ErrGoexit, ending: exited} // unless run returns
-	defer func() { shared = f.land(a, r) }()
-	r = run(fn)
-	return r, shared
+// return if fn calls Goexit. It leaves the result in r, and reports whether
+// anybody shares it.
+//
+// The leader has a claim in a, or, if a is nil, is alone at d.
+func lead[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func() (V, error), r *result[V]) (shared bool) {
+	r.ending = exited // unless run returns
+	defer func() {
+		if r.ending == exited {
+			r.err = ErrGoexit
+			land(d, a, f, r)
+		}
+	}()
+	r.ending = r.run(fn)
+	return land(d, a, f, r)
 }
 
-// land frees the key and then gives r to all who wait for it, in the order in
-// which they joined. It reports whether anybody joined.
-func (f *flight[K, V]) land(a *activation[K, V], r result[V]) (shared bool) {
-	if !a.TryEnd() {
+// leadChan is the goroutine that leads a flight for DoChan.
+func leadChan[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func() (V, error)) {
+	lead(d, a, f, fn, new(result[V]))
+}
+
+// land frees the key and then gives r to all who wait for it. It reports whether
+// anybody does, besides the leader's own caller.
+func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], r *result[V]) (shared bool) {
+	if a == nil {
+		a = d.Leave()
+	}
+	if a != nil {
 		if f.turn == nil {
 			f.turn = make(chan struct{}, 1)
 		}
 		a.Send(done[K, V]{f})
 		<-f.turn
 	}
-	shared = f.firstWaiter != nil
+	w := f.waiters
 
-	if r.ending == panicked && f.hasChan() {
+	if r.ending == panicked && (f.results != nil || w != nil && w.channels != nil) {
 		go panic(r.err) // where nobody can recover it
 		select {}       // stay, for the crash dump
 	}
 	if f.results != nil {
-		f.results <- ResultOf[V]{r.val, r.err, shared}
+		f.results <- ResultOf[V]{r.val, r.err, w != nil}
 	}
-	for c := f.firstWaiter; c != nil; {
-		next := c.next // c is its caller's once it has the turn
-		if c.results != nil {
-			c.results <- ResultOf[V]{r.val, r.err, shared}
-		} else {
-			c.result = r
-			c.turn <- struct{}{}
-		}
-		c = next
+	if w != nil {
+		w.release(r)
 	}
-
-	// The first flight of an activation lives as long as that does. What it
-	// points to need not.
-	*f = flight[K, V]{}
-	return shared
+	return w != nil
 }
 
-// hasChan reports whether anybody waits for f at a DoChan channel.
-func (f *flight[K, V]) hasChan() bool {
-	for c := f.firstWaiter; c != nil; c = c.next {
-		if c.results != nil {
-			return true
+// row is how many waiters are released one by one. Some number is as good as
+// another if a row fits into the run queue of a processor.
+const row = 64
+
+// release gives r to all waiters: first to channels, in the order in which they
+// joined, and then to those who wait in a Do. Of these, the leader wakes the
+// first of each row, and they wake the others; see releaseRow. To wake
+// thousands takes milliseconds, which the processors can share in this way.
+func (w *waiters[V]) release(r *result[V]) {
+	w.result = *r
+	for _, results := range w.channels {
+		results <- ResultOf[V]{r.val, r.err, true}
+	}
+	for first := 0; first < len(w.turns); first += row {
+		w.turns[first] <- struct{}{}
+	}
+}
+
+// releaseRow is for a Do that got the turn, before it does anything else.
+func (w *waiters[V]) releaseRow(seat int) {
+	if seat%row == 0 {
+		for _, turn := range w.turns[seat+1 : min(seat+row, len(w.turns))] {
+			turn <- struct{}{}
 		}
 	}
-	return f.results != nil
 }

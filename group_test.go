@@ -23,45 +23,80 @@ import (
 // can go on without the test: then whoever has not started to run fn is
 // waiting for somebody else's.
 
-// inBothLives runs test with a Group at rest, whose first call flies without
-// an owner, and with a Group whose owner is alive because of a flight of the
-// other key. In the end the Group must be at rest, at once.
-func inBothLives[K comparable, V any](t *testing.T, other K, test func(*testing.T, *GroupOf[K, V])) {
-	t.Run("at rest", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			g := new(GroupOf[K, V])
-			test(t, g)
-			synctest.Wait()
-			requireRest(t, g)
-		})
-	})
-	t.Run("owner alive", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			g := new(GroupOf[K, V])
-			gate := make(chan struct{})
-			landed := g.DoChan(other, func() (v V, err error) {
-				<-gate
-				return v, nil
+// A group is a GroupOf or a ShardedOf.
+type group[K comparable, V any] interface {
+	Do(K, func() (V, error)) (V, error, bool)
+	DoChan(K, func() (V, error)) <-chan ResultOf[V]
+	Forget(K)
+	ForgetUnshared(K) bool
+
+	of(K) *GroupOf[K, V] // where the key is
+	all() []*GroupOf[K, V]
+}
+
+func (g *GroupOf[K, V]) of(K) *GroupOf[K, V] { return g }
+
+func (g *GroupOf[K, V]) all() []*GroupOf[K, V] { return []*GroupOf[K, V]{g} }
+
+func (s *ShardedOf[K, V]) all() (all []*GroupOf[K, V]) {
+	for i := range s.shards {
+		all = append(all, &s.shards[i].GroupOf)
+	}
+	return all
+}
+
+// onBoth runs test with a Group and with a Sharded.
+func onBoth[K comparable, V any](t *testing.T, test func(*testing.T, group[K, V])) {
+	t.Run("Group", func(t *testing.T) { test(t, new(GroupOf[K, V])) })
+	t.Run("Sharded", func(t *testing.T) { test(t, new(ShardedOf[K, V])) })
+}
+
+// inBothLives runs test with groups at rest, whose first call flies without an
+// owner, and with groups whose owners are alive because of flights of the other
+// key. In the end the group must be at rest, at once.
+func inBothLives[K comparable, V any](t *testing.T, other K, test func(*testing.T, group[K, V])) {
+	onBoth(t, func(t *testing.T, g group[K, V]) {
+		t.Run("at rest", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				test(t, g)
+				synctest.Wait()
+				requireRest(t, g)
 			})
-			requireOwner(t, g)
-			test(t, g)
-			close(gate)
-			<-landed
-			synctest.Wait()
-			requireRest(t, g)
+		})
+		t.Run("owner alive", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				gate := make(chan struct{})
+				var landed []<-chan ResultOf[V]
+				for _, g := range g.all() {
+					landed = append(landed, g.DoChan(other, func() (v V, err error) {
+						<-gate
+						return v, nil
+					}))
+					requireOwner(t, g)
+				}
+				test(t, g)
+				close(gate)
+				for _, results := range landed {
+					<-results
+				}
+				synctest.Wait()
+				requireRest(t, g)
+			})
 		})
 	})
 }
 
 // requireRest must not be called while a call is on its way.
-func requireRest[K comparable, V any](t *testing.T, g *GroupOf[K, V]) {
+func requireRest[K comparable, V any](t *testing.T, g group[K, V]) {
 	t.Helper()
-	_, ok := g.address.Claim()
-	require.False(t, ok, "the group is not at rest")
+	for _, g := range g.all() {
+		_, ok := g.address.Claim()
+		require.False(t, ok, "the group is not at rest")
+	}
 }
 
-// requireOwner starts g's owner, if none runs, and reports how many flights
-// can be joined.
+// requireOwner starts g's owner, if none runs, and returns how many flights can
+// be joined.
 func requireOwner[K comparable, V any](t *testing.T, g *GroupOf[K, V]) (flights int) {
 	t.Helper()
 	a, ok := g.address.Claim()
@@ -73,9 +108,9 @@ func requireOwner[K comparable, V any](t *testing.T, g *GroupOf[K, V]) (flights 
 
 type census[K comparable, V any] struct{ flights chan int }
 
-func (m census[K, V]) Handle(a *activation[K, V]) {
-	n := len(a.State.byKey)
-	a.Release()
+func (m census[K, V]) Handle(o *owner[K, V]) {
+	n := len(joinable(o))
+	o.Release()
 	m.flights <- n
 }
 
@@ -92,9 +127,9 @@ func stallOwner(t *testing.T, g *Group) (gate chan struct{}) {
 
 type stall struct{ gate <-chan struct{} }
 
-func (m stall) Handle(a *activation[string, any]) {
+func (m stall) Handle(o *owner[string, any]) {
 	<-m.gate
-	a.Release()
+	o.Release()
 }
 
 // An outcome is all that can come of a Do.
@@ -107,7 +142,7 @@ type outcome struct {
 }
 
 // goDo calls g.Do in a new goroutine.
-func goDo(g *Group, key string, fn func() (any, error)) <-chan outcome {
+func goDo(g group[string, any], key string, fn func() (any, error)) <-chan outcome {
 	ended := make(chan outcome, 1)
 	go func() {
 		o := outcome{exited: true}
@@ -227,7 +262,7 @@ func panicInFn() (any, error) { panic(errFn) }
 func TestDoEndsAsFnEnds(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g *Group) {
+			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 				o := <-goDo(g, "key", e.fn)
 				e.do(t, o)
 				assert.False(t, o.shared)
@@ -240,11 +275,11 @@ func TestDoEndsAsFnEnds(t *testing.T) {
 func TestEveryDoEndsAsFnEnds(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g *Group) {
+			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 				gate := make(chan struct{})
 				calls := []<-chan outcome{goDo(g, "key", behind(gate, e.fn))}
 				synctest.Wait()
-				for range 3 {
+				for range row + 2 { // more than the leader releases by itself
 					calls = append(calls, goDo(g, "key", never(t)))
 				}
 				synctest.Wait()
@@ -275,7 +310,7 @@ func TestDoChanReceivesHowFnEnds(t *testing.T) {
 			continue // see TestPanicWithDoChanCrashes
 		}
 		t.Run(e.name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g *Group) {
+			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 				assert.Equal(t, *e.doChan, <-g.DoChan("key", e.fn))
 				assert.Equal(t, Result{Val: "next"}, <-g.DoChan("key", value("next")), "the key is free")
 			})
@@ -291,7 +326,7 @@ func TestEveryDoChanReceivesHowFnEnds(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			for _, leader := range []string{"Do", "DoChan"} {
 				t.Run("leader "+leader, func(t *testing.T) {
-					inBothLives(t, "other", func(t *testing.T, g *Group) {
+					inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 						gate := make(chan struct{})
 						var do <-chan outcome
 						var doChans []<-chan Result
@@ -326,26 +361,27 @@ func TestEveryDoChanReceivesHowFnEnds(t *testing.T) {
 
 func TestPanicNilIsAPanicUnderOldRulesToo(t *testing.T) {
 	t.Setenv("GODEBUG", "panicnil=1")
-	var g Group
-	defer func() {
-		require.IsType(t, &PanicError{}, recover())
-		requireRest(t, &g)
-	}()
-	g.Do("key", func() (any, error) { panic(nil) })
-	assert.Fail(t, "Do returned")
+	onBoth(t, func(t *testing.T, g group[string, any]) {
+		defer func() {
+			require.IsType(t, &PanicError{}, recover())
+			requireRest(t, g)
+		}()
+		g.Do("key", func() (any, error) { panic(nil) })
+		assert.Fail(t, "Do returned")
+	})
 }
 
 func TestPanicWithDoChanCrashes(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		crash func(g *Group, gate chan struct{}, fn func() (any, error))
+		crash func(g group[string, any], gate chan struct{}, fn func() (any, error))
 	}{
-		{"leader DoChan", func(g *Group, gate chan struct{}, fn func() (any, error)) {
+		{"leader DoChan", func(g group[string, any], gate chan struct{}, fn func() (any, error)) {
 			results := g.DoChan("key", behind(gate, fn))
 			close(gate)
 			<-results
 		}},
-		{"leader DoChan, waiter Do", func(g *Group, gate chan struct{}, fn func() (any, error)) {
+		{"leader DoChan, waiter Do", func(g group[string, any], gate chan struct{}, fn func() (any, error)) {
 			g.DoChan("key", behind(gate, fn))
 			waiter := goDo(g, "key", fn)
 			synctest.Wait()
@@ -353,7 +389,7 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 			<-waiter
 			select {}
 		}},
-		{"leader Do, waiters Do and DoChan", func(g *Group, gate chan struct{}, fn func() (any, error)) {
+		{"leader Do, waiters Do and DoChan", func(g group[string, any], gate chan struct{}, fn func() (any, error)) {
 			goDo(g, "key", behind(gate, fn))
 			synctest.Wait()
 			waiter := goDo(g, "key", fn)
@@ -365,22 +401,24 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			crash := func(t *testing.T, fn func() (any, error)) (output string, status int) {
-				return inAnotherProcess(t, func() {
-					defer func() { recover() }()
-					synctest.Test(t, func(*testing.T) { test.crash(new(Group), make(chan struct{}), fn) })
+			onBoth(t, func(t *testing.T, g group[string, any]) {
+				crash := func(t *testing.T, fn func() (any, error)) (output string, status int) {
+					return inAnotherProcess(t, func() {
+						defer func() { recover() }()
+						synctest.Test(t, func(*testing.T) { test.crash(g, make(chan struct{}), fn) })
+					})
+				}
+				t.Run("and says why", func(t *testing.T) {
+					output, status := crash(t, panicInFn)
+					assert.Equal(t, 2, status)
+					assert.Regexp(t, "(?m)^panic: "+errFn.Error()+"$", output)
+					assert.Contains(t, output, "singleflight.panicInFn(", "the stack of the panic")
+					assert.Regexp(t, `goroutine \d+ \[.*\]:\n.*\.land\[.*\]\(`, output, "the goroutine that ran fn")
 				})
-			}
-			t.Run("and says why", func(t *testing.T) {
-				output, status := crash(t, panicInFn)
-				assert.Equal(t, 2, status)
-				assert.Regexp(t, "(?m)^panic: "+errFn.Error()+"$", output)
-				assert.Contains(t, output, "singleflight.panicInFn(", "the stack of the panic")
-				assert.Regexp(t, `goroutine \d+ \[.*\]:\n.*\.land\(`, output, "the goroutine that ran fn")
-			})
-			t.Run("and is counted in coverage", func(t *testing.T) {
-				output, status := crash(t, func() (any, error) { panic(lastWords{}) })
-				assert.Equal(t, lastStatus, status, output)
+				t.Run("and is counted in coverage", func(t *testing.T) {
+					output, status := crash(t, func() (any, error) { panic(lastWords{}) })
+					assert.Equal(t, lastStatus, status, output)
+				})
 			})
 		})
 	}
@@ -418,14 +456,14 @@ func inAnotherProcess(t *testing.T, f func()) (output string, status int) {
 }
 
 func TestDoRunsFnOnTheCallersGoroutine(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		v, _, _ := g.Do("key", func() (any, error) { return goroutine(), nil })
 		assert.Equal(t, goroutine(), v)
 	})
 }
 
 func TestDoChanRunsFnOnANewGoroutineAndDoesNotWait(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		results := g.DoChan("key", behind(gate, func() (any, error) { return goroutine(), nil }))
 		close(gate) // if DoChan waited for fn, nobody would get here
@@ -440,7 +478,7 @@ func goroutine() string {
 }
 
 func TestNobodyIsReleasedBeforeTheKeyIsFree(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := goDo(g, "key", behind(gate, value(1)))
 		synctest.Wait()
@@ -448,7 +486,7 @@ func TestNobodyIsReleasedBeforeTheKeyIsFree(t *testing.T) {
 		doChan := g.DoChan("key", never(t))
 		synctest.Wait()
 
-		stalled := stallOwner(t, g) // so the key is not freed
+		stalled := stallOwner(t, g.of("key")) // so the key is not freed
 		close(gate)
 		synctest.Wait()
 		assert.Empty(t, leader)
@@ -464,38 +502,39 @@ func TestNobodyIsReleasedBeforeTheKeyIsFree(t *testing.T) {
 
 func TestKeyIsFreeBeforeAnybodyIsReleased(t *testing.T) {
 	const callers, calls = 16, 2_000
-	for name, call := range map[string]func(*GroupOf[string, int], func() (int, error)) int{
-		"Do": func(g *GroupOf[string, int], fn func() (int, error)) int {
+	for name, call := range map[string]func(group[string, int], func() (int, error)) int{
+		"Do": func(g group[string, int], fn func() (int, error)) int {
 			v, _, _ := g.Do("key", fn)
 			return v
 		},
-		"DoChan": func(g *GroupOf[string, int], fn func() (int, error)) int {
+		"DoChan": func(g group[string, int], fn func() (int, error)) int {
 			return (<-g.DoChan("key", fn)).Val
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var g GroupOf[string, int]
-			n := 0 // protected by nothing but: one flight at a time
-			fn := func() (int, error) { n++; return n, nil }
-			var wg sync.WaitGroup
-			for range callers {
-				wg.Go(func() {
-					for last := range calls {
-						v := call(&g, fn)
-						if !assert.Greater(t, v, last, "an old flight was joined") {
-							return
+			onBoth(t, func(t *testing.T, g group[string, int]) {
+				n := 0 // protected by nothing but: one flight at a time
+				fn := func() (int, error) { n++; return n, nil }
+				var wg sync.WaitGroup
+				for range callers {
+					wg.Go(func() {
+						for last := range calls {
+							v := call(g, fn)
+							if !assert.Greater(t, v, last, "an old flight was joined") {
+								return
+							}
 						}
-					}
-				})
-			}
-			wg.Wait()
-			requireRest(t, &g)
+					})
+				}
+				wg.Wait()
+				requireRest(t, g)
+			})
 		})
 	}
 }
 
 func TestLandingOfAForgottenFlightDoesNotFreeItsSuccessorsKey(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		first, second := make(chan struct{}), make(chan struct{})
 		one := g.DoChan("key", behind(first, value(1)))
 		g.Forget("key")
@@ -511,7 +550,7 @@ func TestLandingOfAForgottenFlightDoesNotFreeItsSuccessorsKey(t *testing.T) {
 }
 
 func TestForgottenFlightGoesOnForThoseWhoJoinedIt(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := g.DoChan("key", behind(gate, value(1)))
 		joined := goDo(g, "key", never(t))
@@ -529,29 +568,29 @@ func TestForgottenFlightGoesOnForThoseWhoJoinedIt(t *testing.T) {
 func TestForgetUnshared(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		join  func(*testing.T, *Group, <-chan struct{})
+		join  func(*testing.T, group[string, any], <-chan struct{})
 		free  bool
 		after any // what a Do gets afterwards: the flight's value, or its own
 	}{
-		{"nobody joined", func(*testing.T, *Group, <-chan struct{}) {}, true, "own"},
-		{"a Do joined", func(t *testing.T, g *Group, _ <-chan struct{}) {
+		{"nobody joined", func(*testing.T, group[string, any], <-chan struct{}) {}, true, "own"},
+		{"a Do joined", func(t *testing.T, g group[string, any], _ <-chan struct{}) {
 			goDo(g, "key", never(t))
 		}, false, "flight's"},
-		{"a DoChan joined", func(t *testing.T, g *Group, _ <-chan struct{}) {
+		{"a DoChan joined", func(t *testing.T, g group[string, any], _ <-chan struct{}) {
 			g.DoChan("key", never(t))
 		}, false, "flight's"},
-		{"joined, then forgotten", func(t *testing.T, g *Group, _ <-chan struct{}) {
+		{"joined, then forgotten", func(t *testing.T, g group[string, any], _ <-chan struct{}) {
 			g.DoChan("key", never(t))
 			g.Forget("key")
 		}, true, "own"},
-		{"another key joined", func(t *testing.T, g *Group, gate <-chan struct{}) {
+		{"another key joined", func(t *testing.T, g group[string, any], gate <-chan struct{}) {
 			g.DoChan("another", behind(gate, value(1)))
 			g.DoChan("another", never(t))
 		}, true, "own"},
 	} {
 		for _, leader := range []string{"Do", "DoChan"} {
 			t.Run(test.name+", leader "+leader, func(t *testing.T) {
-				inBothLives(t, "other", func(t *testing.T, g *Group) {
+				inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 					gate := make(chan struct{})
 					if leader == "Do" {
 						goDo(g, "key", behind(gate, value("flight's")))
@@ -574,17 +613,18 @@ func TestForgetUnshared(t *testing.T) {
 }
 
 func TestForgetOnARestingGroupStartsNothing(t *testing.T) {
-	var g Group
-	assert.Zero(t, testing.AllocsPerRun(100, func() {
-		g.Forget("key")
-		g.ForgetUnshared("key")
-	}))
-	assert.True(t, g.ForgetUnshared("key"))
-	requireRest(t, &g)
+	onBoth(t, func(t *testing.T, g group[string, any]) {
+		assert.Zero(t, testing.AllocsPerRun(100, func() {
+			g.Forget("key")
+			g.ForgetUnshared("key")
+		}))
+		assert.True(t, g.ForgetUnshared("key"))
+		requireRest(t, g)
+	})
 }
 
 func TestSharedIsFalseForACallNobodyJoins(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		// Neither calls that came and went before nor one that was sent away
 		// by Forget are shared with.
 		gate := make(chan struct{})
@@ -599,11 +639,11 @@ func TestSharedIsFalseForACallNobodyJoins(t *testing.T) {
 }
 
 func TestSharedCountsACallThatJoinsAtTheLastMoment(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := goDo(g, "key", behind(gate, value(1)))
 		synctest.Wait()
-		stalled := stallOwner(t, g)
+		stalled := stallOwner(t, g.of("key"))
 		joined := g.DoChan("key", never(t)) // is in the mailbox
 		close(gate)
 		synctest.Wait() // fn has ended, and done is behind it in the mailbox
@@ -619,41 +659,42 @@ func TestSharedIsExact(t *testing.T) {
 		flight int
 		shared bool
 	}
-	var g GroupOf[string, int]
-	n := 0 // one flight at a time
-	fn := func() (int, error) { n++; return n, nil }
-	made := make([][]call, callers)
-	var wg sync.WaitGroup
-	for i := range made {
-		wg.Go(func() {
-			for range calls {
-				if i%2 == 0 {
-					v, _, shared := g.Do("key", fn)
-					made[i] = append(made[i], call{v, shared})
-				} else {
-					r := <-g.DoChan("key", fn)
-					made[i] = append(made[i], call{r.Val, r.Shared})
+	onBoth(t, func(t *testing.T, g group[string, int]) {
+		n := 0 // one flight at a time
+		fn := func() (int, error) { n++; return n, nil }
+		made := make([][]call, callers)
+		var wg sync.WaitGroup
+		for i := range made {
+			wg.Go(func() {
+				for range calls {
+					if i%2 == 0 {
+						v, _, shared := g.Do("key", fn)
+						made[i] = append(made[i], call{v, shared})
+					} else {
+						r := <-g.DoChan("key", fn)
+						made[i] = append(made[i], call{r.Val, r.Shared})
+					}
 				}
+			})
+		}
+		wg.Wait()
+		requireRest(t, g)
+		sharers := make([]int, n+1)
+		for _, calls := range made {
+			for _, c := range calls {
+				sharers[c.flight]++
 			}
-		})
-	}
-	wg.Wait()
-	requireRest(t, &g)
-	sharers := make([]int, n+1)
-	for _, calls := range made {
-		for _, c := range calls {
-			sharers[c.flight]++
 		}
-	}
-	for _, calls := range made {
-		for _, c := range calls {
-			require.Equal(t, sharers[c.flight] > 1, c.shared)
+		for _, calls := range made {
+			for _, c := range calls {
+				require.Equal(t, sharers[c.flight] > 1, c.shared)
+			}
 		}
-	}
+	})
 }
 
 func TestResultChannelGetsOneValueAndIsNeverClosed(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := g.DoChan("key", behind(gate, value(1)))
 		joined := g.DoChan("key", never(t))
@@ -667,32 +708,68 @@ func TestResultChannelGetsOneValueAndIsNeverClosed(t *testing.T) {
 	})
 }
 
-// Channels without room hold up the leader, so that the test can see whose turn
-// it is.
+// joinInAdvance makes the flight of a DoChan, and calls join it.
+func joinInAdvance(g *Group, results chan Result, calls ...*call[string, any]) *flight[string, any] {
+	_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", results: results})
+	for _, c := range calls {
+		c.key = "key"
+		a, _ := g.address.Claim()
+		a.Send(do[string, any]{c})
+	}
+	return f
+}
+
+// Channels without room hold up whoever sends, so that the test can see whose
+// turn it is.
 func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
 		leader := make(chan Result)
-		a, f := g.claim("key", leader)
 		released := []func() bool{receives(leader)}
+		var calls []*call[string, any]
 		for range 3 {
-			turn, results := make(chan struct{}), make(chan Result)
-			for _, waiter := range []flight[string, any]{
-				{key: "key", turn: turn},
-				{key: "key", results: results},
-			} {
-				a, _ := g.claim("key", nil)
-				a.Send(do[string, any]{&call[string, any]{flight: waiter}})
-			}
-			released = append(released, receives(turn), receives(results))
+			results := make(chan Result)
+			calls = append(calls, &call[string, any]{flight: flight[string, any]{results: results}})
+			released = append(released, receives(results))
 		}
-		go lead(a, f, value(1))
+		f := joinInAdvance(&g, leader, calls...)
+		go leadChan(&g.address, nil, f, value(1))
 		for i, next := range released {
 			synctest.Wait()
 			for _, later := range released[i+1:] {
 				require.False(t, later())
 			}
 			require.True(t, next())
+		}
+	})
+}
+
+func TestDosAreReleasedInRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		var calls []*call[string, any]
+		var released []func() bool
+		for range 2*row + 2 {
+			turn := make(chan struct{})
+			calls = append(calls, &call[string, any]{flight: flight[string, any]{turn: turn}})
+			released = append(released, receives(turn))
+		}
+		f := joinInAdvance(&g, nil, calls...)
+		go leadChan(&g.address, nil, f, value(1))
+		for first := 0; first < len(calls); first += row {
+			synctest.Wait()
+			for _, later := range released[first+1:] {
+				require.False(t, later(), "the leader is at the first of a row")
+			}
+			require.True(t, released[first]())
+		}
+		for i, c := range calls {
+			go c.joined.releaseRow(c.seat)
+			for j := i + 1; i%row == 0 && j < min(i+row, len(calls)); j++ {
+				synctest.Wait()
+				require.True(t, released[j](), "the first of a row is at the next in it")
+			}
+			synctest.Wait()
 		}
 	})
 }
@@ -710,7 +787,7 @@ func receives[T any](c <-chan T) func() bool {
 }
 
 func TestDistinctKeysDoNotWaitForEachOther(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		var blocked []<-chan Result
 		for i := range 500 {
@@ -729,7 +806,7 @@ func TestDistinctKeysDoNotWaitForEachOther(t *testing.T) {
 }
 
 func TestFnMayUseTheGroup(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		v, _, _ := g.Do("outer", func() (any, error) {
 			inner, _, _ := g.Do("inner", value("inner"))
 			chanInner := <-g.DoChan("inner", value("DoChan"))
@@ -743,7 +820,7 @@ func TestFnMayUseTheGroup(t *testing.T) {
 
 func TestTypedKeysAndValues(t *testing.T) {
 	type key struct{ table, id int }
-	inBothLives(t, key{0, 0}, func(t *testing.T, g *GroupOf[key, []string]) {
+	inBothLives(t, key{0, 0}, func(t *testing.T, g group[key, []string]) {
 		v, err, shared := g.Do(key{1, 2}, func() ([]string, error) { return []string{"row"}, nil })
 		assert.Equal(t, []string{"row"}, v)
 		assert.NoError(t, err)
@@ -754,7 +831,7 @@ func TestTypedKeysAndValues(t *testing.T) {
 }
 
 func TestNilFnPanicsInTheCallerAndLeavesTheKeyFree(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g *Group) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		assert.PanicsWithValue(t, nilFunc, func() { g.Do("key", nil) })
 		assert.PanicsWithValue(t, nilFunc, func() { g.DoChan("key", nil) })
 		assert.Equal(t, outcome{val: 1}, <-goDo(g, "key", value(1)))
@@ -762,7 +839,7 @@ func TestNilFnPanicsInTheCallerAndLeavesTheKeyFree(t *testing.T) {
 }
 
 func TestUnhashableKeyPanicsInTheCaller(t *testing.T) {
-	inBothLives(t, any("other"), func(t *testing.T, g *GroupOf[any, int]) {
+	inBothLives(t, any("other"), func(t *testing.T, g group[any, int]) {
 		fn := func() (int, error) { return 1, nil }
 		for _, key := range []any{
 			[]int{1},
@@ -797,10 +874,10 @@ func TestKeyThatDoesNotEqualItselfFliesAlone(t *testing.T) {
 		"a struct of one": struct{ f float64 }{math.NaN()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothLives(t, any("other"), func(t *testing.T, g *GroupOf[any, any]) {
+			inBothLives(t, any("other"), func(t *testing.T, g group[any, any]) {
 				gate := make(chan struct{})
 				plain := g.DoChan("key", behind(gate, value("plain")))
-				before := requireOwner(t, g)
+				before := requireOwner(t, g.of("key"))
 
 				alone := []<-chan ResultOf[any]{
 					g.DoChan(nan, behind(gate, value(0))),
@@ -811,7 +888,7 @@ func TestKeyThatDoesNotEqualItselfFliesAlone(t *testing.T) {
 				assert.False(t, shared)
 				g.Forget(nan)
 				assert.True(t, g.ForgetUnshared(nan))
-				assert.Equal(t, before, requireOwner(t, g), "nothing entered the map")
+				assert.Equal(t, before, requireOwner(t, g.of("key")), "nothing entered the map")
 				close(gate)
 				for i, results := range alone {
 					assert.Equal(t, Result{Val: i}, <-results)
@@ -829,25 +906,45 @@ func TestGroupIsOneWord(t *testing.T) {
 func TestVetWarnsWhenAGroupIsCopied(t *testing.T) {
 	output, err := exec.Command("go", "vet", "./testdata/copied").CombinedOutput()
 	require.Error(t, err)
-	assert.Contains(t, string(output), "assignment copies lock value")
+	assert.Regexp(t, "assignment copies lock value to second: .*singleflight\\.Group ", string(output))
+	assert.Regexp(t, "assignment copies lock value to other: .*singleflight\\.Sharded ", string(output))
 }
 
 func TestLoneDoAllocatesOnce(t *testing.T) {
-	var g Group
-	fn := value(nil)
-	assert.Equal(t, 1, int(testing.AllocsPerRun(1_000, func() { g.Do("key", fn) })))
+	onBoth(t, func(t *testing.T, g group[string, any]) {
+		fn := value(nil)
+		assert.Equal(t, 1, int(testing.AllocsPerRun(1_000, func() { g.Do("key", fn) })))
+	})
 }
 
 func TestDoThatMeetsALiveOwnerAllocatesAtMostTwice(t *testing.T) {
-	var g Group
-	gate := make(chan struct{})
-	landed := g.DoChan("other", behind(gate, value(nil)))
-	requireOwner(t, &g)
-	fn := value(nil)
-	assert.LessOrEqual(t, testing.AllocsPerRun(1_000, func() { g.Do("key", fn) }), 2.0)
-	close(gate)
-	<-landed
-	requireRest(t, &g)
+	onBoth(t, func(t *testing.T, g group[string, any]) {
+		gate := make(chan struct{})
+		landed := g.of("key").DoChan("other", behind(gate, value(nil)))
+		requireOwner(t, g.of("key"))
+		fn := value(nil)
+		assert.LessOrEqual(t, testing.AllocsPerRun(1_000, func() { g.Do("key", fn) }), 2.0)
+		close(gate)
+		<-landed
+		requireRest(t, g)
+	})
+}
+
+func TestShards(t *testing.T) {
+	var s ShardedOf[int, int]
+	assert.Zero(t, len(s.shards)&(len(s.shards)-1), "a power of two")
+	assert.EqualValues(t, 64, unsafe.Sizeof(s.shards[0]), "a cache line")
+	used := make(map[*GroupOf[int, int]]int)
+	const keys = 100 * shards
+	for key := range keys {
+		shard := s.of(key)
+		require.Same(t, shard, s.of(key), "a key is always in the same shard")
+		used[shard]++
+	}
+	assert.Len(t, used, shards, "all shards are used")
+	for _, n := range used {
+		assert.Less(t, n, keys/shards*2, "and none much more than the others")
+	}
 }
 
 func TestPanicError(t *testing.T) {

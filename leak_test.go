@@ -33,13 +33,13 @@ func lingering() (stacks []string) {
 }
 
 var (
-	ours = regexp.MustCompile(`(?m)^github\.com/actorflight/singleflight(/actor\.\(\*Activation|\.lead)\[`)
+	ours = regexp.MustCompile(`(?m)^github\.com/actorflight/singleflight(/actor\.\(\*Activation|\.lead(Chan)?)\[`)
 	busy = regexp.MustCompile(`^goroutine \d+ \[(running|runnable)`)
 )
 
 // storm makes calls of every kind, with every ending, from many goroutines. It
 // returns when all have returned, with the channels that nobody received from.
-func storm(g *Group) (abandoned []<-chan Result) {
+func storm(g group[string, any]) (abandoned []<-chan Result) {
 	const callers, calls = 32, 300
 	left := make(chan (<-chan Result), callers*calls)
 	var wg sync.WaitGroup
@@ -91,35 +91,38 @@ func TestAtRestAtOnceAfterAStorm(t *testing.T) {
 	// Here no time passes, and synctest.Wait lets every goroutine end that
 	// does not wait for something.
 	t.Run("in a bubble", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var g Group
-			storm(&g)
-			synctest.Wait()
-			requireRest(t, &g)
-			assert.Empty(t, lingering())
+		onBoth(t, func(t *testing.T, g group[string, any]) {
+			synctest.Test(t, func(t *testing.T) {
+				storm(g)
+				synctest.Wait()
+				requireRest(t, g)
+				assert.Empty(t, lingering())
+			})
 		})
 	})
 	// Here a flight has landed when its channel has the result.
 	t.Run("outside", func(t *testing.T) {
-		var g Group
-		for range 20 {
-			for _, results := range storm(&g) {
-				<-results
+		onBoth(t, func(t *testing.T, g group[string, any]) {
+			for range 20 {
+				for _, results := range storm(g) {
+					<-results
+				}
+				requireRest(t, g)
+				require.Empty(t, lingering())
 			}
-			requireRest(t, &g)
-			require.Empty(t, lingering())
-		}
+		})
 	})
 }
 
 func TestAtRestWhenTheLastCallReturns(t *testing.T) {
-	var g Group
-	for range 5_000 {
-		results := g.DoChan("key", value(nil))
-		g.Forget("key")
-		<-results
-		requireRest(t, &g)
-	}
+	onBoth(t, func(t *testing.T, g group[string, any]) {
+		for range 5_000 {
+			results := g.DoChan("key", value(nil))
+			g.Forget("key")
+			<-results
+			requireRest(t, g.of("key"))
+		}
+	})
 }
 
 // Answers that nobody is there to take hold up the owner, so that the test can
@@ -128,9 +131,9 @@ func TestOwnerAnswersLast(t *testing.T) {
 	t.Run("done", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var g Group
-			a, f := g.claim("key", nil)
-			f.turn = make(chan struct{})
-			a.Send(done[string, any]{f})
+			_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", turn: make(chan struct{})})
+			requireOwner(t, &g)
+			g.address.Leave().Send(done[string, any]{f})
 			synctest.Wait()
 			requireRest(t, &g)
 			<-f.turn
@@ -139,12 +142,11 @@ func TestOwnerAnswersLast(t *testing.T) {
 	t.Run("forget", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var g Group
-			a, f := g.claim("key", nil)
-			f.turn = make(chan struct{}, 1)
-			b, _ := g.address.Claim()
-			a.Send(done[string, any]{f})
+			_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", turn: make(chan struct{}, 1)})
+			a, _ := g.address.Claim()
+			g.address.Leave().Send(done[string, any]{f})
 			m := &forget[string, any]{key: "key", free: make(chan bool)}
-			b.Send(m)
+			a.Send(m)
 			synctest.Wait()
 			requireRest(t, &g)
 			<-m.free
@@ -165,16 +167,17 @@ func TestLeaksAreSeen(t *testing.T) {
 	<-results
 }
 
-var packageLevel Group
+// A channel that was made in a bubble must not be used outside. One group is used
+// everywhere here, and every use must leave nothing to the next.
+func TestGroupInAndOutOfBubbles(t *testing.T) {
+	onBoth(t, inAndOutOfBubbles)
+}
 
-// A channel that was made in a bubble must not be used outside. This one Group
-// is used everywhere, and every use must leave nothing to the next.
-func TestPackageLevelGroupInAndOutOfBubbles(t *testing.T) {
+func inAndOutOfBubbles(t *testing.T, g group[string, any]) {
 	use := func(t *testing.T) {
-		g := &packageLevel
 		gate := make(chan struct{})
 		leader := g.DoChan("key", behind(gate, value(1)))
-		requireOwner(t, g)
+		requireOwner(t, g.of("key"))
 		joined := g.DoChan("key", never(t))
 		other := goDo(g, "other", behind(gate, value(2)))
 		g.Forget("another")
@@ -224,7 +227,7 @@ func TestNothingIsKeptAtRest(t *testing.T) {
 	})
 }
 
-func TestFirstFlightIsNotKeptWhileTheOwnerLives(t *testing.T) {
+func TestLandedFlightIsNotKeptWhileTheOwnerLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(GroupOf[string, *blob])
 		var result weak.Pointer[blob]

@@ -6,25 +6,19 @@ import "github.com/actorflight/singleflight/actor"
 // each message. The owner never blocks: every channel that it answers on has
 // room for the answer.
 
-// flights is what the owner owns.
-type flights[K comparable, V any] struct {
-	// first is the flight of the call that began the activation, in the air
-	// before there was an owner. It is here by value so that a lone Do
-	// allocates once. The owner only adopts it: see flight.
-	first flight[K, V]
+// flights is what the owner owns: the flights that a call can join.
+type flights[K comparable, V any] map[K]*flight[K, V]
 
-	// byKey holds the flights that a call can join.
-	byKey map[K]*flight[K, V]
-}
-
+// Whoever is alone in a Group leaves its flight for an owner to find.
 type (
-	activation[K comparable, V any] = actor.Activation[flights[K, V]]
-	message[K comparable, V any]    = actor.Message[flights[K, V]]
+	address[K comparable, V any]    = actor.Address[flights[K, V], flight[K, V]]
+	activation[K comparable, V any] = actor.Activation[flights[K, V], flight[K, V]]
+	owner[K comparable, V any]      = actor.Owner[flights[K, V], flight[K, V]]
 )
 
 // A flight is one execution of a function, led by the call that runs it.
 type flight[K comparable, V any] struct {
-	// Immutable until the flight has landed:
+	// Immutable:
 	key     K
 	results chan ResultOf[V] // where the leader's caller waits, for DoChan
 
@@ -33,52 +27,59 @@ type flight[K comparable, V any] struct {
 	turn chan struct{}
 
 	// Owned by the owner until it answers done, then by the leader:
-	firstWaiter, lastWaiter *call[K, V]
+	waiters *waiters[V] // nil if nobody has joined
+}
+
+// waiters are the calls that have joined a flight. They change hands with it.
+type waiters[V any] struct {
+	channels []chan ResultOf[V] // of DoChan
+	turns    []chan struct{}    // of Do
+
+	// Written by the leader, before anybody gets a turn:
+	result result[V]
 }
 
 // A call is a Do or DoChan that asks the owner. It becomes a flight, the one
-// embedded here; or it joins another flight, and then that one's leader sends to
-// its results or gives it the turn.
+// embedded here; or it joins another flight, and then gets the result of that,
+// or the turn to read it.
 type call[K comparable, V any] struct {
 	flight[K, V]
 
 	// Immutable:
 	fn func() (V, error) // what a DoChan runs if it becomes a flight
 
-	// Owned by the owner, then by the leader of the flight that was joined:
-	next *call[K, V] // joined it after this call
-
-	// Written by whoever gives the turn, read by who gets it:
-	leads  bool      // the call became a flight
-	result result[V] // of the flight that was joined
+	// Written by the owner, read by a Do when it gets the turn:
+	joined *waiters[V] // nil if the call became a flight
+	seat   int         // where in joined.turns it is
 }
 
-// adopt is the first message of an activation, left by the call that began it
-// and leads already. Its claim stays in force for done.
-type adopt[K comparable, V any] struct{ flight *flight[K, V] }
-
-func (m adopt[K, V]) Handle(a *activation[K, V]) {
-	a.State.byKey = map[K]*flight[K, V]{m.flight.key: m.flight}
+// joinable returns the flights that the owner owns. In the beginning that is the
+// one that was in the air before there was an owner.
+func joinable[K comparable, V any](o *owner[K, V]) flights[K, V] {
+	if o.Left != nil {
+		o.State = flights[K, V]{o.Left.key: o.Left}
+		o.Left = nil // it may land before the owner ends, and need not be kept
+	}
+	return o.State
 }
 
-// do comes from a caller. A call that joins a flight is answered by the leader
-// of that flight. One that becomes a flight keeps its claim for done; a Do is
-// told so, and for a DoChan the owner starts the goroutine that leads.
+// do comes from a caller. A call that joins a flight is answered when that has
+// landed. One that becomes a flight keeps its claim for done; a Do is told so,
+// and for a DoChan the owner starts the goroutine that leads.
 type do[K comparable, V any] struct{ call *call[K, V] }
 
-func (m do[K, V]) Handle(a *activation[K, V]) {
-	c := m.call
-	if f, ok := a.State.byKey[c.key]; ok {
+func (m do[K, V]) Handle(o *owner[K, V]) {
+	c, flights := m.call, joinable(o)
+	if f, ok := flights[c.key]; ok {
 		f.join(c)
-		a.Release()
+		o.Release()
 		return
 	}
-	a.State.byKey[c.key] = &c.flight
+	flights[c.key] = &c.flight
 	if c.results != nil {
-		go lead(a, &c.flight, c.fn)
+		go leadChan(nil, o.Activation, &c.flight, c.fn)
 		return
 	}
-	c.leads = true
 	c.turn <- struct{}{}
 }
 
@@ -86,12 +87,12 @@ func (m do[K, V]) Handle(a *activation[K, V]) {
 // It releases nobody before, and by then the key is free.
 type done[K comparable, V any] struct{ flight *flight[K, V] }
 
-func (m done[K, V]) Handle(a *activation[K, V]) {
-	f := m.flight
-	if a.State.byKey[f.key] == f { // else it was forgotten
-		delete(a.State.byKey, f.key)
+func (m done[K, V]) Handle(o *owner[K, V]) {
+	f, flights := m.flight, joinable(o)
+	if flights[f.key] == f { // else it was forgotten
+		delete(flights, f.key)
 	}
-	a.Release()
+	o.Release()
 	f.turn <- struct{}{}
 }
 
@@ -103,22 +104,27 @@ type forget[K comparable, V any] struct {
 	free       chan bool // the answer; has room for it
 }
 
-func (m *forget[K, V]) Handle(a *activation[K, V]) {
-	f, ok := a.State.byKey[m.key]
-	free := !ok || !m.ifUnshared || f.firstWaiter == nil
+func (m *forget[K, V]) Handle(o *owner[K, V]) {
+	flights := joinable(o)
+	f, ok := flights[m.key]
+	free := !ok || !m.ifUnshared || f.waiters == nil
 	if free {
-		delete(a.State.byKey, m.key)
+		delete(flights, m.key)
 	}
-	a.Release()
+	o.Release()
 	m.free <- free
 }
 
 // join makes c the last waiter of f.
 func (f *flight[K, V]) join(c *call[K, V]) {
-	if f.firstWaiter == nil {
-		f.firstWaiter = c
-	} else {
-		f.lastWaiter.next = c
+	if f.waiters == nil {
+		f.waiters = new(waiters[V])
 	}
-	f.lastWaiter = c
+	w := f.waiters
+	if c.results != nil {
+		w.channels = append(w.channels, c.results)
+		return
+	}
+	c.joined, c.seat = w, len(w.turns)
+	w.turns = append(w.turns, c.turn)
 }

@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A ledger is the state of the actor under test.
+// A ledger is the state of the actor under test. What is left for the owner is a
+// *blob.
 type ledger struct {
 	handled []string
 	blob    *blob
@@ -25,6 +26,12 @@ type ledger struct {
 // A blob is memory whose end can be observed with a weak pointer.
 type blob [1 << 10]byte
 
+type (
+	address    = Address[ledger, *blob]
+	activation = Activation[ledger, *blob]
+	owner      = Owner[ledger, *blob]
+)
+
 // A note releases its claim once the owner has written it down, and then
 // answers with all that is written, if anybody wants to know.
 type note struct {
@@ -32,10 +39,10 @@ type note struct {
 	handled chan<- []string
 }
 
-func (m note) Handle(a *Activation[ledger]) {
-	a.State.handled = append(a.State.handled, m.text)
-	handled := a.State.handled
-	a.Release()
+func (m note) Handle(o *owner) {
+	o.State.handled = append(o.State.handled, m.text)
+	handled := o.State.handled
+	o.Release()
 	if m.handled != nil {
 		m.handled <- handled
 	}
@@ -44,163 +51,195 @@ func (m note) Handle(a *Activation[ledger]) {
 // A kept note leaves its claim in force.
 type kept struct{ text string }
 
-func (m kept) Handle(a *Activation[ledger]) { a.State.handled = append(a.State.handled, m.text) }
+func (m kept) Handle(o *owner) { o.State.handled = append(o.State.handled, m.text) }
 
 // A stop holds up the owner until the gate opens. No message of a real actor
 // may do that.
 type stop struct{ gate <-chan struct{} }
 
-func (m stop) Handle(a *Activation[ledger]) {
+func (m stop) Handle(o *owner) {
 	<-m.gate
-	a.Release()
+	o.Release()
 }
 
-func requireRest[S any](t *testing.T, d *Address[S]) {
+func requireRest[S, F any](t *testing.T, d *Address[S, F]) {
 	t.Helper()
 	_, ok := d.Claim()
 	require.False(t, ok, "the address is not at rest")
 }
 
-func claim(t *testing.T, d *Address[ledger]) *Activation[ledger] {
+// enter enters d, which must be at rest.
+func enter(t *testing.T, d *address) {
+	t.Helper()
+	a, alone := d.ClaimOrEnter(nil)
+	require.Nil(t, a)
+	require.NotNil(t, alone)
+}
+
+// claim claims d, which must not be at rest.
+func claim(t *testing.T, d *address) *activation {
 	t.Helper()
 	a, ok := d.Claim()
 	require.True(t, ok, "the address is at rest")
 	return a
 }
 
-func TestAddressIsOneWord(t *testing.T) {
-	assert.Equal(t, unsafe.Sizeof(uintptr(0)), unsafe.Sizeof(Address[ledger]{}))
+// meet returns an activation with two claims: of one who was alone, and of
+// another.
+func meet(t *testing.T, d *address) *activation {
+	t.Helper()
+	enter(t, d)
+	a := claim(t, d)
+	require.Same(t, a, d.Leave())
+	return a
 }
 
-func TestClaimBeginsNothing(t *testing.T) {
-	var d Address[ledger]
+func TestAddressIsOneWord(t *testing.T) {
+	assert.Equal(t, unsafe.Sizeof(uintptr(0)), unsafe.Sizeof(address{}))
+}
+
+func TestClaimBeginsNothingAtRest(t *testing.T) {
+	var d address
 	_, ok := d.Claim()
 	assert.False(t, ok)
 	assert.Nil(t, d.current.Load())
 }
 
+func TestWhoeverIsAloneLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // it would fail if an owner were left
+		var d address
+		for range 3 {
+			enter(t, &d)
+			require.Nil(t, d.Leave())
+			requireRest(t, &d)
+		}
+		assert.Equal(t, 1, int(testing.AllocsPerRun(100, func() {
+			d.ClaimOrEnter(nil)
+			d.Leave()
+		})))
+	})
+}
+
 func TestMessagesAreHandledInTheOrderOfSending(t *testing.T) {
-	var d Address[ledger]
-	a, began := d.ClaimOrBegin(nil)
-	require.True(t, began)
+	var d address
+	a := meet(t, &d)
 	a.Send(kept{"first"})
-	b, began := d.ClaimOrBegin(nil)
-	require.False(t, began)
+	b, alone := d.ClaimOrEnter(nil)
+	require.Nil(t, alone)
 	require.Same(t, a, b)
 	b.Send(note{"second", nil})
+	a.Send(note{"third", nil})
 	answer := make(chan []string, 1)
-	a.Send(note{"third", answer})
+	a.Send(note{"fourth", answer})
 
-	assert.Equal(t, []string{"first", "second", "third"}, <-answer)
+	assert.Equal(t, []string{"first", "second", "third", "fourth"}, <-answer)
 	requireRest(t, &d)
 }
 
-func TestMessageLeftInPlaceIsHandledFirst(t *testing.T) {
-	var d Address[ledger]
-	a, began := d.ClaimOrBegin(func(s *ledger) Message[ledger] {
-		s.handled = []string{"prepared"}
-		return kept{"in place"}
-	})
-	require.True(t, began)
-	claim(t, &d).Send(note{"sent", nil})
-	answer := make(chan []string, 1)
-	a.Send(note{"last", answer})
+// A find answers with what was left for the owner.
+type find struct{ left chan<- **blob }
 
-	assert.Equal(t, []string{"prepared", "in place", "sent", "last"}, <-answer)
-	requireRest(t, &d)
+func (m find) Handle(o *owner) {
+	left := o.Left
+	o.Release()
+	m.left <- left
 }
 
-func TestBeginInVain(t *testing.T) {
-	var d Address[ledger]
-	var faster *Activation[ledger]
-	a, began := d.ClaimOrBegin(func(*ledger) Message[ledger] {
-		faster, _ = d.ClaimOrBegin(nil)
-		return kept{"in vain"}
-	})
-	assert.False(t, began)
-	require.Same(t, faster, a)
-
-	a.Send(note{"one", nil})
-	answer := make(chan []string, 1)
-	a.Send(note{"two", answer})
-	assert.Equal(t, []string{"one", "two"}, <-answer)
-	requireRest(t, &d)
+func TestOwnerFindsWhatWasLeft(t *testing.T) {
+	for name, claim := range map[string]func(*address) *activation{
+		"by Claim": func(d *address) *activation {
+			a, _ := d.Claim()
+			return a
+		},
+		"by ClaimOrEnter": func(d *address) *activation {
+			a, _ := d.ClaimOrEnter(new(blob))
+			return a
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var d address
+			b := new(blob)
+			_, alone := d.ClaimOrEnter(b)
+			require.Same(t, b, *alone)
+			a := claim(&d)
+			found := make(chan **blob, 1)
+			a.Send(find{found})
+			assert.Same(t, alone, <-found)
+			d.Leave().Send(find{found})
+			assert.Same(t, alone, <-found)
+			requireRest(t, &d)
+		})
+	}
 }
 
-func TestTryEndOfAnActivationNobodyElseClaimed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var d Address[ledger]
-		answer := make(chan []string, 1)
-		a, _ := d.ClaimOrBegin(func(*ledger) Message[ledger] { return note{"in place", answer} })
-
-		require.True(t, a.TryEnd())
-		requireRest(t, &d)
-		synctest.Wait()
-		assert.Empty(t, answer, "nobody was to handle the message in place")
-		assert.False(t, a.TryEnd(), "there is no second end")
-	})
-}
-
-func TestTryEndOfAnActivationSomebodyElseClaimed(t *testing.T) {
-	var d Address[ledger]
-	a, _ := d.ClaimOrBegin(nil)
+func TestLeaveFindsTheOthers(t *testing.T) {
+	var d address
+	enter(t, &d)
 	b := claim(t, &d)
-	require.False(t, a.TryEnd())
+	a := d.Leave()
+	require.Same(t, b, a)
 
-	// Both claims are still good for a message.
-	a.Send(note{"beginner", nil})
+	// Both claims are good for a message.
+	a.Send(note{"alone before", nil})
 	answer := make(chan []string, 1)
 	b.Send(note{"other", answer})
-	assert.Equal(t, []string{"beginner", "other"}, <-answer)
+	assert.Equal(t, []string{"alone before", "other"}, <-answer)
 	requireRest(t, &d)
 }
 
 func TestClaimDoesNotWaitForWhoeverEndedTheActivation(t *testing.T) {
-	var d Address[ledger]
-	a, _ := d.ClaimOrBegin(nil)
+	var d address
+	a := meet(t, &d)
 	a.claims.Store(over) // the one step of the end, but not yet the address
+	defer func() {       // let the owner go
+		a.claims.Store(2)
+		a.Send(note{})
+		a.Send(note{})
+	}()
 
 	requireRest(t, &d)
 	assert.Nil(t, d.current.Load())
-	b, began := d.ClaimOrBegin(nil)
-	assert.True(t, began)
-	assert.NotSame(t, a, b)
+	enter(t, &d)
 }
 
 func TestEndClearsOnlyItsOwnActivation(t *testing.T) {
-	var d Address[ledger]
-	a, _ := d.ClaimOrBegin(nil)
-	b := &Activation[ledger]{address: &d}
-	d.current.Store(b) // somebody cleared the address for a, and b began
+	var d address
+	a := meet(t, &d)
+	d.current.Store(nil) // somebody cleared the address for a,
+	enter(t, &d)         // and somebody else entered
+	entered := d.current.Load()
 
-	require.True(t, a.TryEnd())
-	assert.Same(t, b, d.current.Load())
-
-	c := &Activation[ledger]{address: &d}
-	c.Release()
-	assert.Same(t, b, d.current.Load())
+	a.Send(note{})
+	answer := make(chan []string, 1)
+	a.Send(note{"last", answer})
+	<-answer
+	assert.Same(t, entered, d.current.Load())
+	require.Nil(t, d.Leave())
 }
 
 func TestAtRestBeforeTheAnswer(t *testing.T) {
-	var d Address[ledger]
+	var d address
 	for range 10_000 {
 		answer := make(chan []string, 1)
-		a, _ := d.ClaimOrBegin(nil)
-		a.Send(note{"only", answer})
-		require.Len(t, <-answer, 1, "a new activation starts with a new state")
+		a := meet(t, &d)
+		a.Send(note{"first", nil})
+		a.Send(note{"last", answer})
+		require.Len(t, <-answer, 2, "a new activation starts with a new state")
+		require.Nil(t, d.current.Load(), "nothing is kept")
 		requireRest(t, &d)
 	}
 }
 
 func TestSendWaitsOnlyWhileTheMailboxIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d Address[ledger]
-		a, _ := d.ClaimOrBegin(nil)
+		var d address
+		a := meet(t, &d)
 		gate := make(chan struct{})
 		a.Send(stop{gate})
 		synctest.Wait() // the owner has taken the message, and is held up
+		a.Send(note{"fits", nil})
 
-		for range mailboxSize {
+		for range mailboxSize - 1 {
 			claim(t, &d).Send(note{"fits", nil})
 		}
 		answer := make(chan []string, 1)
@@ -229,46 +268,51 @@ type count struct {
 	done *sync.WaitGroup
 }
 
-type tally struct{} // the state, of which there is none: n is not of one activation
+type tally struct{} // the state, of which there is none: n outlives activations
 
-func (m count) Handle(a *Activation[tally]) {
+func (m count) Handle(o *Owner[tally, int]) {
 	*m.n++
-	a.Release()
+	o.Release()
 	m.done.Done()
 }
 
 func TestFloodAtBirth(t *testing.T) {
 	const rounds, senders = 200, 8 * mailboxSize
-	var d Address[tally]
+	var d Address[tally, int]
 	n := 0
 	for range rounds {
 		var ready, done sync.WaitGroup
 		gate := make(chan struct{})
+		_, alone := d.ClaimOrEnter(0) // so that the first of the senders begins the activation
+		require.NotNil(t, alone)
 		for range senders {
 			ready.Add(1)
 			done.Add(1)
 			go func() {
 				ready.Done()
 				<-gate
-				a, _ := d.ClaimOrBegin(nil)
+				a, _ := d.Claim()
 				a.Send(count{&n, &done})
 			}()
 		}
 		ready.Wait()
 		close(gate)
 		done.Wait()
+		done.Add(1)
+		d.Leave().Send(count{&n, &done})
+		done.Wait()
 		requireRest(t, &d)
 	}
-	assert.Equal(t, rounds*senders, n)
+	assert.Equal(t, rounds*(senders+1), n)
 }
 
 func TestEndsThatRaceWithClaims(t *testing.T) {
 	const each = 20_000
-	var d Address[tally]
+	var d Address[tally, int]
 	var n int // owners only
-	var ended, sent atomic.Int64
+	var left, sent atomic.Int64
 	var senders, handled sync.WaitGroup
-	send := func(a *Activation[tally]) {
+	send := func(a *Activation[tally, int]) {
 		handled.Add(1)
 		sent.Add(1)
 		a.Send(count{&n, &handled})
@@ -282,9 +326,12 @@ func TestEndsThatRaceWithClaims(t *testing.T) {
 					}
 					continue
 				}
-				a, began := d.ClaimOrBegin(nil)
-				if began && a.TryEnd() {
-					ended.Add(1)
+				a, _ := d.ClaimOrEnter(0)
+				if a == nil {
+					a = d.Leave()
+				}
+				if a == nil {
+					left.Add(1)
 				} else {
 					send(a)
 				}
@@ -295,27 +342,35 @@ func TestEndsThatRaceWithClaims(t *testing.T) {
 	handled.Wait()
 	requireRest(t, &d)
 	assert.EqualValues(t, sent.Load(), n, "every message is handled once")
-	assert.GreaterOrEqual(t, ended.Load()+sent.Load(), int64(3*each))
+	assert.GreaterOrEqual(t, left.Load()+sent.Load(), int64(3*each))
+}
+
+// hold keeps a blob in the owner's state.
+type hold struct{ blob *blob }
+
+func (m hold) Handle(o *owner) {
+	o.State.blob = m.blob
+	o.Release()
 }
 
 func TestNothingIsKeptAtRest(t *testing.T) {
-	for name, end := range map[string]func(*Activation[ledger]){
-		"TryEnd":  func(a *Activation[ledger]) { a.TryEnd() },
-		"Release": func(a *Activation[ledger]) { a.Send(note{"last", nil}) },
+	for name, use := range map[string]func(t *testing.T, d *address, b *blob){
+		"by whoever was alone": func(t *testing.T, d *address, b *blob) {
+			d.ClaimOrEnter(b)
+			require.Nil(t, d.Leave())
+		},
+		"by the owner": func(t *testing.T, d *address, b *blob) {
+			a := meet(t, d)
+			a.Send(hold{b})
+			a.Send(note{"last", nil})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var d Address[ledger]
-				var held weak.Pointer[blob]
-				a, _ := d.ClaimOrBegin(func(s *ledger) Message[ledger] {
-					s.blob = new(blob)
-					held = weak.Make(s.blob)
-					return nil
-				})
-				runtime.GC()
-				require.NotNil(t, held.Value())
-
-				end(a)
+				var d address
+				b := new(blob)
+				held := weak.Make(b)
+				use(t, &d, b)
 				synctest.Wait()
 				runtime.GC()
 				assert.Nil(t, held.Value())
@@ -325,28 +380,29 @@ func TestNothingIsKeptAtRest(t *testing.T) {
 	}
 }
 
-// A blobMessage refers to memory that must not outlive its handling.
-type blobMessage struct{ blob *blob }
+// drop lets go what was left.
+type drop struct{}
 
-func (blobMessage) Handle(*Activation[ledger]) {}
+func (drop) Handle(o *owner) { o.Left = nil }
 
-func TestFirstMessageIsNotKept(t *testing.T) {
+func TestWhatWasLeftIsNotKeptAgainstTheOwnersWill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d Address[ledger]
-		var held weak.Pointer[blob]
-		a, _ := d.ClaimOrBegin(func(*ledger) Message[ledger] {
-			m := blobMessage{new(blob)}
-			held = weak.Make(m.blob)
-			return m
-		})
+		var d address
+		held := func() weak.Pointer[blob] {
+			b := new(blob)
+			d.ClaimOrEnter(b)
+			return weak.Make(b)
+		}()
+		a := claim(t, &d)
 		runtime.GC()
 		require.NotNil(t, held.Value())
 
-		claim(t, &d).Send(note{"starts the owner", nil})
+		a.Send(drop{})
 		synctest.Wait()
 		runtime.GC()
 		assert.Nil(t, held.Value())
-		a.Send(note{"last", nil})
+		a.Send(note{})
+		d.Leave().Send(note{})
 		synctest.Wait()
 		requireRest(t, &d)
 	})

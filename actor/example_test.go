@@ -9,54 +9,82 @@ import (
 // A room is the state: how many are in it, and how many were at most.
 type room struct{ inside, peak int }
 
-// enter keeps its claim: whoever enters will leave.
-type enter struct{}
+// A visitor leaves its name at the door for an owner to find.
+type (
+	door  = actor.Address[room, string]
+	owner = actor.Owner[room, string]
+)
 
-func (enter) Handle(a *actor.Activation[room]) {
-	a.State.inside++
-	a.State.peak = max(a.State.peak, a.State.inside)
+// enter keeps its claim: whoever enters will leave.
+type enter struct{ name string }
+
+func (m enter) Handle(o *owner) {
+	o.State.welcome(o)
+	o.State.inside++
+	o.State.peak = max(o.State.peak, o.State.inside)
 }
 
-// leave releases the claim that was made to enter, and then answers.
+// welcome counts whoever was alone in the room before there was an owner.
+func (r *room) welcome(o *owner) {
+	if o.Left != nil {
+		fmt.Println(*o.Left, "was alone")
+		r.inside, r.peak = 1, 1
+		o.Left = nil
+	}
+}
+
+// leave releases the claim, and then answers.
 type leave struct {
 	peak chan<- int // has room for the answer
 }
 
-func (m leave) Handle(a *actor.Activation[room]) {
-	a.State.inside--
-	peak := a.State.peak
-	a.Release()
+func (m leave) Handle(o *owner) {
+	o.State.welcome(o)
+	o.State.inside--
+	peak := o.State.peak
+	o.Release()
 	m.peak <- peak
 }
 
-// Three visitors meet in a room. Nobody but its owner reads or writes the
-// counts, and when the last has left there is no owner.
+// Visitors meet in a room. Nobody but its owner reads or writes the counts, and
+// when the last has left there is no owner. The first does not need one.
 func Example() {
-	var door actor.Address[room]
+	var d door
 
-	var visits []*actor.Activation[room]
-	for range 3 {
-		visit, began := door.ClaimOrBegin(nil)
-		visit.Send(enter{})
-		fmt.Println("the first to enter:", began)
-		visits = append(visits, visit)
+	visit := func(name string) (goodbye func()) {
+		a, _ := d.ClaimOrEnter(name)
+		if a != nil {
+			a.Send(enter{name})
+		}
+		return func() {
+			if a == nil {
+				a = d.Leave()
+			}
+			if a == nil {
+				fmt.Println(name, "met nobody")
+				return
+			}
+			peak := make(chan int, 1)
+			a.Send(leave{peak})
+			fmt.Println(name, "was one of", <-peak)
+		}
 	}
 
-	peak := make(chan int, 1)
-	for _, visit := range visits {
-		visit.Send(leave{peak})
-		fmt.Println("at most", <-peak)
-	}
+	visit("Ada")()
 
-	_, ok := door.Claim()
+	ada, bob, cyd := visit("Ada"), visit("Bob"), visit("Cyd")
+	ada()
+	bob()
+	cyd()
+
+	_, ok := d.Claim()
 	fmt.Println("anybody inside:", ok)
 
 	// Output:
-	// the first to enter: true
-	// the first to enter: false
-	// the first to enter: false
-	// at most 3
-	// at most 3
-	// at most 3
+	// Ada met nobody
+	// Ada was alone
+	// Ada was one of 3
+	// Bob was one of 3
+	// Cyd was one of 3
 	// anybody inside: false
 }

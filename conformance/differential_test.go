@@ -16,7 +16,7 @@ import (
 
 // TestDifferential runs random programs, step by step, against x/sync, against
 // this library, and against a model small enough to be read. After every step
-// all three must show the same.
+// all must show the same.
 func TestDifferential(t *testing.T) { rapid.Check(t, differential) }
 
 func FuzzDifferential(f *testing.F) { f.Fuzz(rapid.MakeFuzz(differential)) }
@@ -27,7 +27,8 @@ func differential(t *rapid.T) {
 			current: map[string]*flight{},
 			sides: []*side{
 				newSide(nameOfXSync, new(xsync.Group)),
-				newSide("this library", new(singleflight.Group)),
+				newSide("Group", new(singleflight.Group)),
+				newSide("Sharded", new(singleflight.Sharded)),
 			},
 		}
 		defer p.end() // rapid may also leave from within, when something is wrong

@@ -14,46 +14,35 @@ func one(name, file, from, to string) mutant { return mutant{name, []edit{{file,
 var mutants = []mutant{
 	// Of the landing.
 	{"waiters are released before the key is free", []edit{
-		{"flight.go", "for c := f.firstWaiter; c != nil; {\n		next", "for c := f.firstWaiter; false; {\n		next"},
-		{
-			"flight.go",
-			"	if !a.TryEnd() {\n",
-			`	for c := f.firstWaiter; c != nil; {
-		next := c.next
-		if c.results != nil {
-			c.results <- ResultOf[V]{r.val, r.err, true}
-		} else {
-			c.result = r
-			c.turn <- struct{}{}
-		}
-		c = next
+		{"flight.go", "	if a == nil {\n		a = d.Leave()\n	}\n", `	if f.waiters != nil {
+		f.waiters.release(r)
 	}
-	if !a.TryEnd() {
-`,
-		},
+	if a == nil {
+		a = d.Leave()
+	}
+`},
+		{"flight.go", "	if w != nil {\n		w.release(r)\n	}\n", ""},
 	}},
 	{"shared is computed before the key is free", []edit{
-		{"flight.go", "	if !a.TryEnd() {\n", "	shared = f.firstWaiter != nil\n	if !a.TryEnd() {\n"},
-		{"flight.go", "	shared = f.firstWaiter != nil\n\n", "\n"},
+		{"flight.go", "	if a == nil {\n		a = d.Leave()\n	}\n", "	w := f.waiters\n	if a == nil {\n		a = d.Leave()\n	}\n"},
+		{"flight.go", "	w := f.waiters\n\n", "\n"},
 	}},
 	one("landing frees the key of a successor", "messages.go",
-		"if a.State.byKey[f.key] == f {", "if true {"),
+		"if flights[f.key] == f {", "if true {"),
 	one("done is answered before the claim is released", "messages.go",
-		"	a.Release()\n	f.turn <- struct{}{}\n", "	f.turn <- struct{}{}\n	a.Release()\n"),
+		"	o.Release()\n	f.turn <- struct{}{}\n", "	f.turn <- struct{}{}\n	o.Release()\n"),
 	one("forget is answered before the claim is released", "messages.go",
-		"	a.Release()\n	m.free <- free\n", "	m.free <- free\n	a.Release()\n"),
-	{"forget is not answered", []edit{
-		{"group.go", "	return <-m.free\n", "	return !ifUnshared || <-m.free\n"},
-	}},
-	one("waiters are released last first", "messages.go",
-		`	if f.firstWaiter == nil {
-		f.firstWaiter = c
-	} else {
-		f.lastWaiter.next = c
-	}
-	f.lastWaiter = c
-`, `	c.next = f.firstWaiter
-	f.firstWaiter = c
+		"	o.Release()\n	m.free <- free\n", "	m.free <- free\n	o.Release()\n"),
+	one("forget is not answered", "group.go",
+		"	return <-m.free\n", "	return !ifUnshared || <-m.free\n"),
+	one("channels receive last first", "messages.go",
+		"w.channels = append(w.channels, c.results)", "w.channels = append([]chan ResultOf[V]{c.results}, w.channels...)"),
+	one("only the first row of waiters is released", "flight.go",
+		"first < len(w.turns); first += row", "first < min(1, len(w.turns)); first += row"),
+	one("a row is released by whoever panics or exits first", "group.go", `			c.joined.releaseRow(c.seat)
+			v, err = c.joined.result.deliver()
+`, `			v, err = c.joined.result.deliver()
+			c.joined.releaseRow(c.seat)
 `),
 
 	// Of endings.
@@ -62,23 +51,21 @@ var mutants = []mutant{
 		{"flight.go", "	\"runtime\"\n", ""},
 	}},
 	one("Goexit is forgotten for DoChan", "flight.go",
-		"result[V]{err: ErrGoexit, ending: exited}", "result[V]{ending: exited}"),
+		"			r.err = ErrGoexit\n", ""),
 	one("Goexit is taken for a return", "flight.go",
-		"result[V]{err: ErrGoexit, ending: exited}", "result[V]{err: ErrGoexit}"),
+		"			r.err = ErrGoexit\n", "			r.err, r.ending = ErrGoexit, returned\n"),
 	one("a panic with a DoChan waiter is no crash", "flight.go",
 		"		go panic(r.err) // where nobody can recover it\n		select {}       // stay, for the crash dump\n", ""),
 	one("a returned PanicError is taken for a panic", "flight.go",
 		"	switch r.ending {\n", "	if _, ok := r.err.(*PanicError); ok {\n		r.ending = panicked\n	}\n	switch r.ending {\n"),
 
 	// Of what is kept.
-	one("the last leader leaves its activation at the address", "actor/actor.go",
-		"	a.address.current.CompareAndSwap(a, nil) // keep nothing\n", ""),
-	one("the first flight is kept by its activation", "flight.go",
-		"	*f = flight[K, V]{}\n", ""),
-	one("the first message is kept by its activation", "actor/actor.go",
-		"		a.first = nil\n", ""),
+	one("an activation that is over stays at the address", "actor/actor.go",
+		"		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing\n", ""),
+	one("the first flight is kept by the owner", "messages.go",
+		"		o.Left = nil // it may land before the owner ends, and need not be kept\n", "		*o.Left = *o.Left\n"),
 	one("a claim is not released when a call joins", "messages.go",
-		"		f.join(c)\n		a.Release()\n", "		f.join(c)\n"),
+		"		f.join(c)\n		o.Release()\n", "		f.join(c)\n"),
 
 	// Of bad input.
 	one("unhashable keys are not checked", "group.go",
@@ -86,22 +73,29 @@ var mutants = []mutant{
 	one("keys that do not equal themselves are not checked", "group.go",
 		"	if key != key {", "	if false {"),
 
+	// Of the shards.
+	one("every group has its own hash", "sharded.go",
+		"maphash.Comparable(seed, key)", "maphash.Comparable(maphash.MakeSeed(), key)"),
+	one("all keys are in one shard", "sharded.go",
+		"maphash.Comparable(seed, key)%shards", "maphash.Comparable(seed, key)%1"),
+
 	// Of the life cycle.
 	one("zero claims are taken for over", "actor/actor.go",
-		"	if !a.claims.CompareAndSwap(claims, over) {\n		return false\n	}\n",
-		"	if a.claims.Load() != claims {\n		return false\n	}\n	a.claims.Store(over)\n"),
+		"	if o.claims.Load() == o.released && o.claims.CompareAndSwap(o.released, over) {\n",
+		"	if o.claims.Load() == o.released {\n		o.claims.Store(over)\n"),
 	one("a claim is taken though the activation is over", "actor/actor.go",
-		"	if a.claims.Add(1) >= 0 {", "	if a.claims.Add(1); true {"),
-	one("whoever begins replaces a live activation", "actor/actor.go",
-		"		if d.current.CompareAndSwap(nil, fresh) {", "		if d.current.Store(fresh); true {"),
-	one("two senders start two owners", "actor/actor.go",
-		"	if a.mailbox.CompareAndSwap(nil, &mailbox) {\n		go a.own(mailbox)\n	}\n",
-		"	a.mailbox.Store(&mailbox)\n	go a.own(mailbox)\n"),
-	one("the owner adopts the first flight after the first message", "actor/actor.go",
-		"	if a.first != nil {\n", "	(<-mailbox).Handle(a)\n	if a.first != nil {\n"),
+		"			if a.claims.Add(1) >= 0 {", "			if a.claims.Add(1); true {"),
+	one("whoever enters takes the place of others", "actor/actor.go",
+		"			if d.current.CompareAndSwap(nil, e) {", "			if d.current.Store(e); true {"),
+	one("whoever leaves does not see others come", "actor/actor.go",
+		"	if e.activation == nil && d.current.CompareAndSwap(e, nil) {", "	if e.activation == nil {\n		d.current.Store(nil)"),
+	one("two begin two activations", "actor/actor.go",
+		"			if d.current.CompareAndSwap(e, &fresh.entry) {", "			if d.current.Store(&fresh.entry); true {"),
+	one("the owner adopts the first flight after the first message", "messages.go",
+		"	c, flights := m.call, joinable(o)\n", "	c, flights := m.call, o.State\n	if o.Left != nil {\n		flights = joinable(o)\n		clear(flights)\n	}\n"),
 	{"the owner starts after its starter has sent", []edit{
-		{"actor/actor.go", "		mailbox = a.start()\n	}\n	*mailbox <- m\n", "		a.start(m)\n		return\n	}\n	*mailbox <- m\n"},
-		{"actor/actor.go", "start() *chan Message[S] {", "start(m Message[S]) {"},
-		{"actor/actor.go", "		go a.own(mailbox)\n	}\n	return a.mailbox.Load()\n", "		mailbox <- m\n		go a.own(mailbox)\n		return\n	}\n	*a.mailbox.Load() <- m\n"},
+		{"actor/actor.go", "				go fresh.own(&e.left)\n				return fresh, true\n", "				fresh.late = &e.left\n				return fresh, true\n"},
+		{"actor/actor.go", "	claims atomic.Int64 // claims made, or over\n", "	claims atomic.Int64 // claims made, or over\n	late   *F\n	once   atomic.Bool\n"},
+		{"actor/actor.go", "{ a.mailbox <- m }", "{\n	a.mailbox <- m\n	if a.once.CompareAndSwap(false, true) {\n		go a.own(a.late)\n	}\n}"},
 	}},
 }

@@ -6,9 +6,14 @@ import "github.com/actorflight/singleflight/actor"
 // seen belongs to one goroutine, which is told when a query begins and ends.
 type gauge struct {
 	fresh   func(product int64) bool // reports whether the cache has an entry
-	address actor.Address[watched]
-	round   *actor.Activation[watched] // claimed until read, so that one owner sees all of the round
+	address actor.Address[watched, reader]
 }
+
+// The reader stays at the address until it reads. So one owner sees all, if
+// anybody has anything to show.
+type reader struct{}
+
+type owner = actor.Owner[watched, reader]
 
 type watched struct {
 	running map[int64]int // queries by product
@@ -28,10 +33,7 @@ type counts struct {
 
 func newGauge(fresh func(product int64) bool) *gauge {
 	g := &gauge{fresh: fresh}
-	g.round, _ = g.address.ClaimOrBegin(func(w *watched) actor.Message[watched] {
-		w.running = make(map[int64]int)
-		return nil
-	})
+	g.address.ClaimOrEnter(reader{})
 	return g
 }
 
@@ -39,7 +41,7 @@ func newGauge(fresh func(product int64) bool) *gauge {
 // result into the cache itself: then whoever comes next meets the query, as long
 // as it runs, and after that the entry.
 func (g *gauge) watch(product int64, query func() (*Sales, error)) (*Sales, error) {
-	a, _ := g.address.ClaimOrBegin(nil)
+	a, _ := g.address.Claim()
 	a.Send(begun{product, g.fresh(product)})
 	defer a.Send(ended{product})
 	return query()
@@ -47,8 +49,12 @@ func (g *gauge) watch(product int64, query func() (*Sales, error)) (*Sales, erro
 
 // read ends the round and returns what the gauge has seen. It is called once.
 func (g *gauge) read() counts {
+	a := g.address.Leave()
+	if a == nil {
+		return counts{}
+	}
 	seen := make(chan counts, 1)
-	g.round.Send(read{seen})
+	a.Send(read{seen})
 	return <-seen
 }
 
@@ -58,8 +64,11 @@ type begun struct {
 	fresh   bool
 }
 
-func (m begun) Handle(a *actor.Activation[watched]) {
-	w := &a.State
+func (m begun) Handle(o *owner) {
+	w := &o.State
+	if w.running == nil {
+		w.running = make(map[int64]int)
+	}
 	w.Queries++
 	switch {
 	case w.running[m.product] > 0:
@@ -72,17 +81,17 @@ func (m begun) Handle(a *actor.Activation[watched]) {
 
 type ended struct{ product int64 }
 
-func (m ended) Handle(a *actor.Activation[watched]) {
-	a.State.running[m.product]--
-	a.Release()
+func (m ended) Handle(o *owner) {
+	o.State.running[m.product]--
+	o.Release()
 }
 
 type read struct {
 	seen chan<- counts // has room
 }
 
-func (m read) Handle(a *actor.Activation[watched]) {
-	seen := a.State.counts
-	a.Release()
+func (m read) Handle(o *owner) {
+	seen := o.State.counts
+	o.Release()
 	m.seen <- seen
 }

@@ -1,0 +1,60 @@
+package singleflight
+
+import (
+	"hash/maphash"
+	"math/bits"
+)
+
+// shards is how many Groups a ShardedOf has: a power of two, and more than most
+// machines have processors.
+const shards = 64
+
+// seed is one for all, so that a key always belongs to the same shard.
+var seed = maphash.MakeSeed()
+
+// A ShardedOf is a [GroupOf] made of 64: each key belongs to one of them, by its
+// hash. Everything that GroupOf promises, it promises too.
+//
+// Take it where calls with many different keys overlap all the time and their
+// functions do little, so that the one owner of a GroupOf is what they wait for.
+// There are 64 owners then, at most, and as calls that meet nobody need none,
+// seldom any. For one hot key it does nothing: its calls all meet in one shard.
+// Where functions query or compute, it makes no difference either; a GroupOf is
+// one word, and a ShardedOf is 4 KiB.
+//
+// The zero ShardedOf is ready for use. A ShardedOf must not be copied after
+// first use.
+type ShardedOf[K comparable, V any] struct {
+	shards [shards]shard[K, V]
+}
+
+// Sharded has the keys and values of the Group in golang.org/x/sync/singleflight.
+type Sharded = ShardedOf[string, any]
+
+// A shard fills a cache line, so that processors that use different shards do not
+// disturb each other.
+type shard[K comparable, V any] struct {
+	GroupOf[K, V]
+	_ [64 - bits.UintSize/8]byte
+}
+
+// Do is [GroupOf.Do].
+func (s *ShardedOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
+	return s.of(key).Do(key, fn)
+}
+
+// DoChan is [GroupOf.DoChan].
+func (s *ShardedOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan ResultOf[V] {
+	return s.of(key).DoChan(key, fn)
+}
+
+// Forget is [GroupOf.Forget].
+func (s *ShardedOf[K, V]) Forget(key K) { s.of(key).Forget(key) }
+
+// ForgetUnshared is [GroupOf.ForgetUnshared].
+func (s *ShardedOf[K, V]) ForgetUnshared(key K) bool { return s.of(key).ForgetUnshared(key) }
+
+// of returns the Group that key belongs to.
+func (s *ShardedOf[K, V]) of(key K) *GroupOf[K, V] {
+	return &s.shards[maphash.Comparable(seed, key)%shards].GroupOf
+}
