@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/actorflight/singleflight/bench/workload"
+)
+
+// A round has a figure for each workload and peer.
+type round struct {
+	figures   map[cell]float64
+	roundTrip float64 // between two goroutines, in ns
+}
+
+type cell struct{ workload, peer string }
+
+// measure runs the rounds, and shows how far they are.
+func measure(o options, stderr io.Writer) ([]round, error) {
+	if err := flag.Set("test.benchtime", o.benchtime); err != nil {
+		return nil, fmt.Errorf("-benchtime: %w", err)
+	}
+	step := steps(stderr, o.rounds*len(o.workloads))
+	rounds := make([]round, o.rounds)
+	for i := range rounds {
+		r := round{figures: make(map[cell]float64)}
+		trip, err := benchmark(workload.RoundTrip)
+		if err != nil {
+			return nil, fmt.Errorf("round trip: %w", err)
+		}
+		r.roundTrip = float64(trip.T.Nanoseconds()) / float64(trip.N)
+		for _, w := range o.workloads {
+			step(fmt.Sprintf("round %d of %d: %-9s", i+1, o.rounds, w.Name))
+			for j := range o.peers {
+				p := o.peers[(i+j)%len(o.peers)] // another is first in each round
+				if !w.Fits(p) {
+					continue
+				}
+				result, err := benchmark(func(b *testing.B) { w.Run(b, p) })
+				if err != nil {
+					return nil, fmt.Errorf("%s on %s: %w", w.Name, p.Name, err)
+				}
+				r.figures[cell{w.Name, p.Name}] = w.Figure(result)
+			}
+		}
+		rounds[i] = r
+	}
+	step("done")
+	return rounds, nil
+}
+
+// benchmark is testing.Benchmark, which does not tell of failures.
+func benchmark(f func(*testing.B)) (testing.BenchmarkResult, error) {
+	failed := false
+	r := testing.Benchmark(func(b *testing.B) {
+		defer func() { failed = failed || b.Failed() }()
+		f(b)
+	})
+	if failed {
+		return r, errors.New("failed; go test -bench says why")
+	}
+	return r, nil
+}
+
+// steps returns a function to be called at the beginning of each of n steps. It
+// moves a bar if w is a terminal, and elsewhere prints a line.
+func steps(w io.Writer, n int) (step func(description string)) {
+	if file, ok := w.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
+		return func(description string) { fmt.Fprintln(w, description) }
+	}
+	bar := progressbar.NewOptions(n,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetWidth(40),
+		progressbar.OptionOnCompletion(func() { fmt.Fprintln(w) }),
+	)
+	begun := false
+	return func(description string) {
+		if begun {
+			bar.Add(1)
+		}
+		begun = true
+		bar.Describe(description)
+	}
+}

@@ -1,0 +1,31 @@
+package peer
+
+import "github.com/actorflight/singleflight"
+
+type actorflight struct{ g singleflight.Group }
+
+func newActorflight() Group { return new(actorflight) }
+
+func (p *actorflight) Do(key string, fn func() (any, error)) (any, error) {
+	v, err, _ := p.g.Do(key, fn)
+	return v, err
+}
+
+func (p *actorflight) DoChan(key string, fn func() (any, error)) (any, error) {
+	r := <-p.g.DoChan(key, fn)
+	return r.Val, r.Err
+}
+
+type actorflightSharded struct{ g singleflight.Sharded }
+
+func newActorflightSharded() Group { return new(actorflightSharded) }
+
+func (p *actorflightSharded) Do(key string, fn func() (any, error)) (any, error) {
+	v, err, _ := p.g.Do(key, fn)
+	return v, err
+}
+
+func (p *actorflightSharded) DoChan(key string, fn func() (any, error)) (any, error) {
+	r := <-p.g.DoChan(key, fn)
+	return r.Val, r.Err
+}

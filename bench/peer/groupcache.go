@@ -1,0 +1,5 @@
+package peer
+
+import "github.com/golang/groupcache/singleflight"
+
+func newGroupcache() Group { return new(singleflight.Group) }

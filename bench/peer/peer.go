@@ -1,0 +1,48 @@
+// Package peer puts the libraries that suppress duplicate calls behind one
+// small interface, so that the same workloads run on all of them. There is one
+// file for each.
+package peer
+
+// A Group runs one function at a time for each key. What it adds to the library
+// behind it is an interface call, and a closure for who wants another form of fn.
+type Group interface {
+	Do(key string, fn func() (any, error)) (any, error)
+}
+
+// A DoChanner is a Group that can also give its results by a channel.
+type DoChanner interface {
+	Group
+
+	// DoChan starts fn, or joins it, and waits for the channel.
+	DoChan(key string, fn func() (any, error)) (any, error)
+}
+
+// A Peer is a library.
+type Peer struct {
+	Name string
+	New  func() Group
+
+	// Recovers says that a panic of fn can be recovered by who calls Do, and
+	// that the key is free afterwards.
+	Recovers bool
+}
+
+// Names.
+const (
+	Own      = "actorflight" // this library; its sharded form begins like that
+	Baseline = "x-sync"      // what the others are compared with
+)
+
+// All are the peers.
+var All = []Peer{
+	{Name: Own, New: newActorflight, Recovers: true},
+	{Name: Own + "-sharded", New: newActorflightSharded, Recovers: true},
+	{Name: Baseline, New: newXSync, Recovers: true},
+	{Name: Baseline + "-sharded", New: newXSyncSharded, Recovers: true},
+	{Name: "tailscale", New: newTailscale, Recovers: true},
+	{Name: "resenje", New: newResenje},
+	{Name: "go-zero", New: newGoZero, Recovers: true},
+	{Name: "go4", New: newGo4},
+	{Name: "groupcache", New: newGroupcache},
+	{Name: "monitor", New: newMonitor},
+}

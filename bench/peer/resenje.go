@@ -1,0 +1,18 @@
+package peer
+
+import (
+	"context"
+
+	"resenje.org/singleflight"
+)
+
+type resenje struct {
+	g singleflight.Group[string, any]
+}
+
+func newResenje() Group { return new(resenje) }
+
+func (p *resenje) Do(key string, fn func() (any, error)) (any, error) {
+	v, _, err := p.g.Do(context.Background(), key, func(context.Context) (any, error) { return fn() })
+	return v, err
+}

@@ -1,0 +1,146 @@
+package workload
+
+import (
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/actorflight/singleflight/bench/peer"
+)
+
+// This file has the workloads of which each operation is a burst of calls that
+// are all in the air at the same time.
+
+func stampede(b *testing.B, newGroup func() peer.Group) {
+	var total time.Duration
+	for range b.N {
+		s := launch(b, newGroup(), 10_000+1, func(int) string { return "key" })
+		start := time.Now()
+		s.land()
+		s.ended.Wait()
+		total += time.Since(start)
+	}
+	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), perBurst)
+}
+
+func bystander(b *testing.B, newGroup func() peer.Group) {
+	var total time.Duration
+	for range b.N {
+		g := newGroup()
+		s := launch(b, g, 100_000+1, func(int) string { return "key" })
+		var longest time.Duration
+		s.land()
+		for s.calls.Load() > 0 {
+			start := time.Now()
+			g.Do("other", empty)
+			longest = max(longest, time.Since(start))
+			runtime.Gosched() // so that its time slice does not end in a Do
+		}
+		s.ended.Wait()
+		total += longest
+	}
+	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), perBurst)
+}
+
+// retained measures what can be freed when a Group is let go that is at rest.
+func retained(b *testing.B, newGroup func() peer.Group) {
+	names := numbers(200_000)
+	var total uint64
+	for range b.N {
+		g := newGroup()
+		s := launch(b, g, len(names), func(i int) string { return names[i] })
+		s.land()
+		s.ended.Wait()
+		before := heap()
+		runtime.KeepAlive(g)
+		after := heap()
+		total += before - min(before, after)
+	}
+	runtime.KeepAlive(names)
+	b.ReportMetric(float64(total)/float64(b.N), perGroup)
+}
+
+func flight(b *testing.B, newGroup func() peer.Group) {
+	names := numbers(100_000)
+	memory(b, newGroup, func(i int) string { return names[i] })
+}
+
+func waiter(b *testing.B, newGroup func() peer.Group) {
+	memory(b, newGroup, func(int) string { return "key" })
+}
+
+// memory measures what 100,000 calls hold that are in the air. Their goroutines,
+// which wait before as they wait then, do not count.
+func memory(b *testing.B, newGroup func() peer.Group, key func(int) string) {
+	const n = 100_000
+	var total uint64
+	for range b.N {
+		s := prepare(newGroup(), n, key)
+		AwaitRest()
+		before := heap()
+		s.launch()
+		AwaitRest()
+		after := heap()
+		total += after - min(before, after)
+		s.land()
+		s.ended.Wait()
+	}
+	b.ReportMetric(float64(total)/float64(b.N)/n, perPiece)
+}
+
+// A swarm is a number of calls, each in a goroutine of its own, that are let go
+// together and whose functions return together.
+type swarm struct {
+	launched, landing chan struct{}
+	runs, calls       atomic.Int64 // functions begun; calls not yet returned
+	ended             sync.WaitGroup
+}
+
+func prepare(g peer.Group, n int, key func(int) string) *swarm {
+	s := &swarm{launched: make(chan struct{}), landing: make(chan struct{})}
+	s.calls.Store(int64(n))
+	fn := func() (any, error) {
+		s.runs.Add(1)
+		<-s.landing
+		return nil, nil
+	}
+	for i := range n {
+		s.ended.Go(func() {
+			<-s.launched
+			g.Do(key(i), fn)
+			s.calls.Add(-1)
+		})
+	}
+	return s
+}
+
+func (s *swarm) launch() { close(s.launched) }
+func (s *swarm) land()   { close(s.landing) }
+
+// launch returns when all n calls are in the air.
+func launch(b *testing.B, g peer.Group, n int, key func(int) string) *swarm {
+	b.Helper()
+	s := prepare(g, n, key)
+	s.launch()
+	AwaitRest()
+	distinct := int64(1)
+	if key(0) != key(1) {
+		distinct = int64(n)
+	}
+	if runs := s.runs.Load(); runs != distinct {
+		b.Fatalf("%d functions run for %d keys", runs, distinct)
+	}
+	return s
+}
+
+// numbers returns the first n numbers as strings.
+func numbers(n int) []string {
+	s := make([]string, n)
+	for i := range s {
+		s[i] = strconv.Itoa(i)
+	}
+	return s
+}
