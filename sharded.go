@@ -1,9 +1,6 @@
 package singleflight
 
-import (
-	"hash/maphash"
-	"math/bits"
-)
+import "hash/maphash"
 
 // shards is how many Groups a ShardedOf has: a power of two, and more than most
 // machines have processors.
@@ -35,7 +32,7 @@ type Sharded = ShardedOf[string, any]
 // disturb each other.
 type shard[K comparable, V any] struct {
 	GroupOf[K, V]
-	_ [64 - bits.UintSize/8]byte
+	_ [56]byte
 }
 
 // Do is [GroupOf.Do].

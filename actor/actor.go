@@ -107,30 +107,26 @@ func (d *Address[S, F]) Claim() (a *Activation[S, F], ok bool) {
 	var fresh *Activation[S, F]
 	for {
 		e := d.current.Load()
-		switch {
-		case e == nil:
+		if e == nil {
 			return nil, false
-
-		case e.activation != nil:
-			a := e.activation
+		}
+		if a := e.activation; a != nil {
 			if a.claims.Add(1) >= 0 {
 				return a, true
 			}
 			// Whoever ended it is about to do this. To do it for them is
 			// better than to wait until they have.
 			d.current.CompareAndSwap(e, nil)
-
-		default:
-			if fresh == nil {
-				fresh = &Activation[S, F]{address: d, mailbox: make(chan Message[S, F], mailboxSize)}
-				fresh.entry.activation = fresh
-				fresh.claims.Store(2) // one is the caller's, one theirs who is alone
-			}
-			if d.current.CompareAndSwap(e, &fresh.entry) {
-				// Now, before any Send: others may fill the mailbox.
-				go fresh.own(&e.left)
-				return fresh, true
-			}
+			continue
+		}
+		if fresh == nil {
+			fresh = &Activation[S, F]{address: d, mailbox: make(chan Message[S, F], mailboxSize)}
+			fresh.entry.activation = fresh
+			fresh.claims.Store(2) // the caller's, and theirs who is alone
+		}
+		if d.current.CompareAndSwap(e, &fresh.entry) {
+			go fresh.own(&e.left) // before any Send: others may fill the mailbox
+			return fresh, true
 		}
 	}
 }
@@ -193,7 +189,7 @@ func (o *Owner[S, F]) Release() {
 	o.released++
 	// That all claims are released, and that no more can be made, is one step:
 	// in between, somebody could claim what is about to end.
-	if o.claims.Load() == o.released && o.claims.CompareAndSwap(o.released, over) {
+	if o.claims.CompareAndSwap(o.released, over) {
 		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing
 		o.ended = true
 	}

@@ -81,7 +81,7 @@ var mutants = []mutant{
 
 	// Of the life cycle.
 	one("zero claims are taken for over", "actor/actor.go",
-		"	if o.claims.Load() == o.released && o.claims.CompareAndSwap(o.released, over) {\n",
+		"	if o.claims.CompareAndSwap(o.released, over) {\n",
 		"	if o.claims.Load() == o.released {\n		o.claims.Store(over)\n"),
 	one("a claim is taken though the activation is over", "actor/actor.go",
 		"			if a.claims.Add(1) >= 0 {", "			if a.claims.Add(1); true {"),
@@ -90,11 +90,11 @@ var mutants = []mutant{
 	one("whoever leaves does not see others come", "actor/actor.go",
 		"	if e.activation == nil && d.current.CompareAndSwap(e, nil) {", "	if e.activation == nil {\n		d.current.Store(nil)"),
 	one("two begin two activations", "actor/actor.go",
-		"			if d.current.CompareAndSwap(e, &fresh.entry) {", "			if d.current.Store(&fresh.entry); true {"),
+		"		if d.current.CompareAndSwap(e, &fresh.entry) {", "		if d.current.Store(&fresh.entry); true {"),
 	one("the owner adopts the first flight after the first message", "messages.go",
 		"	c, flights := m.call, joinable(o)\n", "	c, flights := m.call, o.State\n	if o.Left != nil {\n		flights = joinable(o)\n		clear(flights)\n	}\n"),
 	{"the owner starts after its starter has sent", []edit{
-		{"actor/actor.go", "				go fresh.own(&e.left)\n				return fresh, true\n", "				fresh.late = &e.left\n				return fresh, true\n"},
+		{"actor/actor.go", "			go fresh.own(&e.left) // before any Send: others may fill the mailbox\n", "			fresh.late = &e.left\n"},
 		{"actor/actor.go", "	claims atomic.Int64 // claims made, or over\n", "	claims atomic.Int64 // claims made, or over\n	late   *F\n	once   atomic.Bool\n"},
 		{"actor/actor.go", "{ a.mailbox <- m }", "{\n	a.mailbox <- m\n	if a.once.CompareAndSwap(false, true) {\n		go a.own(a.late)\n	}\n}"},
 	}},
