@@ -24,16 +24,18 @@
 
 mtype = { do_, done_, forget_ };
 
-/* Address */
+/* Address: what it shows. The entry of call c, who is alone, is c; that of
+ * activation a is CALLS + a. */
 byte current = NONE;
+byte left[CALLS] = NONE;     /* in an entry, by whoever is alone: its flight */
 
 /* Activation, one per call at most */
 typedef Activation {
-	short claims;        /* made after the first, or OVER */
-	bool mailbox;        /* made: the first Send has begun */
-	byte first = NONE;   /* the flight to adopt */
+	short claims;        /* made, or OVER */
 	byte released;
-	byte byKey[KEYS];
+	byte found;          /* the entry whose left the owner finds */
+	bool adopted;        /* it has */
+	byte byKey[KEYS] = NONE;
 };
 Activation act[CALLS];
 byte acts;                   /* how many have begun */
@@ -46,7 +48,7 @@ chan forgets[CALLS] = [ROOM] of { mtype, byte };
 typedef Call {
 	byte key;
 	bool doChan;
-	bool leads;
+	bool leads;          /* joined is nil when it gets the turn */
 	byte flight = NONE;  /* what it led or joined */
 	byte waiters;        /* of its flight, a bit each */
 	bool joined;         /* its flight was joined */
@@ -62,101 +64,125 @@ byte alive;                  /* activations: never two */
 byte runningFor[KEYS];       /* flights that were not forgotten: never two */
 byte returned;               /* callers */
 
-inline clear(a) {            /* CompareAndSwap(a, nil) */
-	atomic { if :: current == a -> current = NONE :: else fi }
-}
-
-inline end(a, expected, ended) {
-#ifdef ZERO_IS_OVER
-	ended = (act[a].claims == expected);
-	if :: ended -> act[a].claims = OVER; alive-- :: else fi;
-#else
-	atomic {
-		if
-		:: act[a].claims == expected -> act[a].claims = OVER; alive--; ended = true
-		:: else -> ended = false
-		fi
-	};
-#endif
-	if :: ended -> clear(a) :: else fi
+inline clear(e) {            /* CompareAndSwap(e, nil) */
+	atomic { if :: current == e -> current = NONE :: else fi }
 }
 
 /* Claim: a is NONE if the address is at rest. */
 inline claim(a) {
-	a = current;
-	if
-	:: a == NONE
-	:: else ->
+	do
+	:: e = current;
+	   if
+	   :: e == NONE -> a = NONE; break
+	   :: e != NONE && e >= CALLS ->
 		atomic {
 			if
-			:: act[a].claims == OVER -> over = true
-			:: else -> act[a].claims++; over = false
+			:: act[e - CALLS].claims == OVER -> over = true
+			:: else -> act[e - CALLS].claims++; over = false
 			fi
 		};
-		if :: over -> clear(a); a = NONE :: else fi
-	fi
-}
-
-/* ClaimOrBegin, for call c */
-inline claimOrBegin(a, c) {
-	began = false;
-	do
-	:: claim(a);
-	   if
-	   :: a != NONE -> break
-	   :: else ->
+		if
+		:: over -> clear(e)
+		:: else -> a = e - CALLS; break
+		fi
+	   :: e < CALLS ->
 		atomic {
 			if
-			:: current == NONE ->
+			:: current == e ->
 				assert(alive == 0);
 				alive++;
 				a = acts; acts++;
-				current = a; began = true;
-#ifndef PUBLISHED_EARLY
-				act[a].first = c;
-#endif
-			:: else
+				act[a].claims = 2; act[a].found = e;
+				current = CALLS + a; begins = true
+			:: else -> begins = false
 			fi
 		};
-#ifdef PUBLISHED_EARLY
-		if :: began -> act[a].first = c :: else fi;
+#ifndef LATE_GO
+		if :: begins -> run owner(a); begins = false; break :: else fi
+#else
+		if :: begins -> break :: else fi
 #endif
-		if :: began -> break :: else fi
 	   fi
-	od
+	od;
+	e = 0; over = false
+}
+
+/* ClaimOrEnter, for call c: a is NONE if it is alone. */
+inline claimOrEnter(a, c) {
+	do
+	:: atomic {
+		if
+		:: current == NONE ->
+			current = c; entered = true;
+#ifndef PUBLISHED_EARLY
+			left[c] = c
+#endif
+		:: else -> entered = false
+		fi
+	   };
+#ifdef PUBLISHED_EARLY
+	   if :: entered -> left[c] = c :: else fi;
+#endif
+	   if
+	   :: entered -> a = NONE; break
+	   :: else ->
+		claim(a);
+		if :: a != NONE -> break :: else fi
+	   fi
+	od;
+	entered = false
+}
+
+/* Leave, for whoever is alone: a is NONE if nobody has come. */
+inline leave(a) {
+	e = current;
+	if
+	:: e < CALLS ->
+#ifdef LEAVE_BY_STORE
+		current = NONE; a = NONE
+#else
+		atomic { if :: current == e -> current = NONE; a = NONE :: else -> a = 0 fi }
+#endif
+	:: else -> a = 0
+	fi;
+	if
+	:: a != NONE ->
+		atomic { assert(current != NONE && current >= CALLS); a = current - CALLS }
+	:: else
+	fi;
+	e = 0
 }
 
 /* Send */
 inline send(a, kind, c) {
 	assert(act[a].claims != OVER);
-	starts = false;
-	if
-	:: act[a].mailbox
-	:: else ->
-		atomic { if :: !act[a].mailbox -> act[a].mailbox = true; starts = true :: else fi };
-#ifndef LATE_GO
-		if :: starts -> run owner(a) :: else fi
-#endif
-	fi;
 #ifdef TWO_MAILBOXES
 	if
 	:: kind == forget_ -> forgets[a]!kind(c)
 	:: else -> mailbox[a]!kind(c)
-	fi
+	fi;
 #else
 	mailbox[a]!kind(c);
 #endif
 #ifdef LATE_GO
-	if :: starts -> run owner(a) :: else fi
+	if :: begins -> run owner(a); begins = false :: else fi
 #endif
 }
 
 inline release(a) {
-	if
-	:: act[a].claims == act[a].released -> end(a, act[a].released, ended)
-	:: else -> ended = false
-	fi;
-	if :: !ended -> act[a].released++ :: else fi
+	act[a].released++;
+#ifdef ZERO_IS_OVER
+	ended = (act[a].claims == act[a].released);
+	if :: ended -> act[a].claims = OVER; alive-- :: else fi;
+#else
+	atomic {
+		if
+		:: act[a].claims == act[a].released -> act[a].claims = OVER; alive--; ended = true
+		:: else -> ended = false
+		fi
+	};
+#endif
+	if :: ended -> clear(CALLS + a) :: else fi
 }
 
 proctype owner(byte a) {
@@ -164,13 +190,6 @@ proctype owner(byte a) {
 	mtype kind;
 	byte c, k, f;
 
-	atomic {
-		act[a].byKey[0] = NONE; act[a].byKey[1] = NONE;
-		if                                         /* adopt */
-		:: act[a].first != NONE -> act[a].byKey[call[act[a].first].key] = act[a].first
-		:: else
-		fi
-	};
 	do
 	:: ended -> break
 	:: !ended ->
@@ -180,6 +199,13 @@ proctype owner(byte a) {
 #else
 			mailbox[a]?kind(c);
 #endif
+			if                                 /* joinable */
+			:: !act[a].adopted ->
+				act[a].adopted = true;
+				f = left[act[a].found];
+				if :: f != NONE -> act[a].byKey[call[f].key] = f :: else fi
+			:: else
+			fi;
 			k = call[c].key;
 			f = act[a].byKey[k];
 			releases = true; answers = true;
@@ -242,9 +268,9 @@ inline fly(c) {                                            /* fn */
 /* lead: runs fn and lands. */
 inline leadInline(a, c) {
 	fly(c);
-	end(a, 0, ended);                                  /* TryEnd */
+	if :: a == NONE -> leave(a) :: else fi;
 	if
-	:: ended
+	:: a == NONE
 	:: else ->
 		send(a, done_, c);
 #ifndef DONE_UNANSWERED
@@ -257,7 +283,7 @@ inline leadInline(a, c) {
 	:: else ->
 		atomic {
 			/* Nobody is released before the key is free. */
-			assert(act[a].byKey[call[c].key] != c || act[a].claims == OVER);
+			assert(a != NONE && (act[a].byKey[call[c].key] != c || act[a].claims == OVER));
 			w = 0;
 			do
 			:: call[c].waiters & (1 << w) -> break
@@ -273,21 +299,21 @@ inline leadInline(a, c) {
 	od;
 	atomic {
 		assert(joined == call[c].joined);          /* Shared is exact */
-		joined = false; ended = false; starts = false;
+		joined = false;
 		if :: call[c].doChan -> results[c]!0 :: else fi
 	}
 }
 
 proctype lead(byte a; byte c) {
-	bool ended, starts, joined;
-	byte w;
+	bool begins, joined;
+	byte e, w;
 	leadInline(a, c)
 }
 
 inline Do(c) {
-	claimOrBegin(a, c);
+	claimOrEnter(a, c);
 	if
-	:: began -> leadInline(a, c)
+	:: a == NONE -> leadInline(a, c)
 	:: else ->
 		send(a, do_, c);
 		turn[c]?_;
@@ -297,9 +323,9 @@ inline Do(c) {
 
 inline DoChan(c) {
 	call[c].doChan = true;
-	claimOrBegin(a, c);
+	claimOrEnter(a, c);
 	if
-	:: began -> run lead(a, c)
+	:: a == NONE -> run lead(NONE, c)
 	:: else -> send(a, do_, c)
 	fi
 }
@@ -326,8 +352,8 @@ inline returns() {
 }
 
 proctype caller() {
-	byte a, w;
-	bool began, over, starts, ended, joined;
+	byte a, e, w;
+	bool entered, begins, over, joined;
 	DoChan(0);
 	Forget(1);
 	Do(2);
@@ -337,16 +363,16 @@ proctype caller() {
 }
 
 proctype doer(byte c) {
-	byte a, w;
-	bool began, over, starts, ended, joined;
+	byte a, e, w;
+	bool entered, begins, over, joined;
 	if :: call[c].key = 0 :: call[c].key = 1 fi;
 	Do(c);
 	returns()
 }
 
 proctype forgetter(byte c) {
-	byte a;
-	bool over, starts;
+	byte a, e;
+	bool begins, over;
 	if :: call[c].key = 0 :: call[c].key = 1 fi;
 	Forget(c);
 	returns()
