@@ -161,3 +161,14 @@ func ExamplePanicError() {
 
 	// Output: recovered: no route to the database
 }
+
+// A ShardedOf is used like a GroupOf.
+func ExampleShardedOf() {
+	var users singleflight.ShardedOf[int, string]
+
+	name, err, shared := users.Do(7, func() (string, error) { return "Ada", nil })
+	fmt.Println(name, err, shared)
+
+	// Output:
+	// Ada <nil> false
+}

@@ -134,8 +134,8 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 	return w != nil
 }
 
-// row is how many waiters are released one by one. Some number is as good as
-// another if a row fits into the run queue of a processor.
+// row is how many waiters are released by one goroutine. It should be small
+// beside the run queue of a processor, which has room for 256.
 const row = 64
 
 // release gives r to all waiters: first to channels, in the order in which they

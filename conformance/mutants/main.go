@@ -106,7 +106,7 @@ func (m mutant) judge(checks []check) (verdicts []string, err error) {
 		return nil, fmt.Errorf("%s does not compile: %s", m.name, output)
 	}
 	for _, c := range checks {
-		args := append([]string{"test", "-count=1", "-timeout=25s"}, c.args...)
+		args := append([]string{"test", "-count=1", "-failfast", "-timeout=25s"}, c.args...)
 		output, err := command(filepath.Join(dir, c.dir), args...).CombinedOutput()
 		verdict := fails
 		switch {
