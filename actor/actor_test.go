@@ -225,7 +225,7 @@ func TestAtRestBeforeTheAnswer(t *testing.T) {
 		a.Send(note{"first", nil})
 		a.Send(note{"last", answer})
 		require.Len(t, <-answer, 2, "a new activation starts with a new state")
-		require.EqualValues(t, over, a.claims.Load(), "nobody can claim it")
+		require.Equal(t, int64(over), a.claims.Load(), "nobody can claim it")
 		require.Nil(t, d.current.Load(), "nothing is kept")
 		requireRest(t, &d)
 	}

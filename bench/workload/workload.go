@@ -20,8 +20,7 @@ type Workload struct {
 	fit func(peer.Peer) bool // nil: for all
 }
 
-// All are the workloads. The first eight are about time and many callers, the
-// others about one thing each.
+// All are the workloads.
 var All = []Workload{
 	{Name: "alone", Unit: perCall, What: "one Do after another", run: alone},
 	{Name: "pair", Unit: perCall, What: "2 goroutines, each with its own key", run: pair},
