@@ -24,8 +24,9 @@ var mutants = []mutant{
 		{"flight.go", "	if w != nil {\n		w.release(r)\n	}\n", ""},
 	}},
 	{"shared is computed before the key is free", []edit{
-		{"flight.go", "	if a == nil {\n		a = d.Leave()\n	}\n", "	w := f.waiters\n	if a == nil {\n		a = d.Leave()\n	}\n"},
-		{"flight.go", "	w := f.waiters\n\n", "\n"},
+		{"flight.go", "	if a == nil {\n		a = d.Leave()\n	}\n", "	shared = f.waiters != nil\n	if a == nil {\n		a = d.Leave()\n	}\n"},
+		{"flight.go", "ResultOf[V]{r.val, r.err, w != nil}", "ResultOf[V]{r.val, r.err, shared}"},
+		{"flight.go", "	return w != nil\n", "	return shared\n"},
 	}},
 	one("landing frees the key of a successor", "messages.go",
 		"if flights[f.key] == f {", "if true {"),
@@ -62,8 +63,10 @@ var mutants = []mutant{
 	// Of what is kept.
 	one("an activation that is over stays at the address", "actor/actor.go",
 		"		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing\n", ""),
-	one("the first flight is kept by the owner", "messages.go",
-		"		o.Left = nil // it may land before the owner ends, and need not be kept\n", "		*o.Left = *o.Left\n"),
+	{"the first flight is kept by the owner", []edit{
+		{"messages.go", "	if o.Left != nil {\n", "	if o.State == nil {\n"},
+		{"messages.go", "		o.Left = nil // it may land before the owner ends, and need not be kept\n", ""},
+	}},
 	one("a claim is not released when a call joins", "messages.go",
 		"		f.join(c)\n		o.Release()\n", "		f.join(c)\n"),
 
