@@ -125,6 +125,27 @@ func TestAtRestWhenTheLastCallReturns(t *testing.T) {
 	})
 }
 
+// A Forget that left its message behind would leave the group in the air for as
+// long as the owner takes to get there.
+func TestForgetReturnsWhenTheOwnerHasAnswered(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+		gate := make(chan struct{})
+		leader := g.DoChan("key", behind(gate, value(1)))
+		stalled := stallOwner(t, g.of("key"))
+		returned := make(chan struct{})
+		go func() {
+			g.Forget("key")
+			close(returned)
+		}()
+		synctest.Wait()
+		assert.False(t, receives(returned)(), "the owner has handled nothing")
+		close(stalled)
+		<-returned
+		close(gate)
+		<-leader
+	})
+}
+
 // Answers that nobody is there to take hold up the owner, so that the test can
 // see what it has done before.
 func TestOwnerAnswersLast(t *testing.T) {
