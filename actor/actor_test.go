@@ -262,6 +262,28 @@ func TestSendWaitsOnlyWhileTheMailboxIsFull(t *testing.T) {
 	})
 }
 
+func TestOwnerDoesNotWaitForItsStarter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // it would fail if all waited
+		var d address
+		enter(t, &d)
+		starter := claim(t, &d)
+		sent := make(chan struct{})
+		go func() {
+			for range mailboxSize + 1 {
+				a, _ := d.Claim()
+				a.Send(note{})
+			}
+			close(sent)
+		}()
+		<-sent
+		answer := make(chan []string, 1)
+		d.Leave().Send(note{})
+		starter.Send(note{handled: answer})
+		assert.Len(t, <-answer, mailboxSize+3)
+		requireRest(t, &d)
+	})
+}
+
 // A count adds to n, which every owner uses without protection. Two owners at
 // once would lose counts, and the race detector would see them.
 type count struct {

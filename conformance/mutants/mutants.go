@@ -97,8 +97,31 @@ var mutants = []mutant{
 	one("the owner adopts the first flight after the first message", "messages.go",
 		"	c, flights := m.call, joinable(o)\n", "	c, flights := m.call, o.State\n	if o.Left != nil {\n		flights = joinable(o)\n		clear(flights)\n	}\n"),
 	{"the owner starts after its starter has sent", []edit{
-		{"actor/actor.go", "			go fresh.own(&e.left) // before any Send: others may fill the mailbox\n", "			fresh.late = &e.left\n"},
-		{"actor/actor.go", "	claims atomic.Int64 // claims made, or over\n", "	claims atomic.Int64 // claims made, or over\n	late   *F\n	once   atomic.Bool\n"},
-		{"actor/actor.go", "{ a.mailbox <- m }", "{\n	a.mailbox <- m\n	if a.once.CompareAndSwap(false, true) {\n		go a.own(a.late)\n	}\n}"},
+		{"actor/actor.go", "	claims atomic.Int64 // claims made, or over\n", `	claims atomic.Int64 // claims made, or over
+
+	pending atomic.Bool
+	starter [24]byte
+	theirs  *F // who was alone
+`},
+		{"actor/actor.go", "			fresh.claims.Store(2) // the caller's, and theirs who is alone\n", `			fresh.claims.Store(2)
+			fresh.pending.Store(true)
+			fresh.starter = goroutine()
+`},
+		{"actor/actor.go", "			go fresh.own(&e.left) // before any Send: others may fill the mailbox\n", "			fresh.theirs = &e.left\n"},
+		{"actor/actor.go", "{ a.mailbox <- m }\n", `{
+	a.mailbox <- m
+	if a.pending.Load() && a.starter == goroutine() {
+		a.pending.Store(false)
+		go a.own(a.theirs)
+		a.theirs = nil
+	}
+}
+
+// goroutine names the current goroutine.
+func goroutine() (name [24]byte) {
+	runtime.Stack(name[:], false)
+	return name
+}
+`},
 	}},
 }
