@@ -30,7 +30,7 @@ func (r report) draw(file string) error {
 	p.Legend.Padding = vg.Points(3)
 	p.Legend.TextStyle.Font.Size = vg.Points(10)
 
-	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row row) bool { return !row.isTime })
+	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row row) bool { return !row.Unit.IsTime() })
 	var names []string
 	for _, row := range rows {
 		names = append(names, row.Workload)
@@ -96,8 +96,9 @@ func ratioTicks(low, high float64) (ticks []plot.Tick) {
 
 // glyph sets this library's marks apart from its peers'.
 func glyph(i int, own bool) draw.GlyphStyle {
+	style := draw.GlyphStyle{Radius: vg.Points(3), Shape: plotutil.Shape(i), Color: plotutil.DarkColors[i%len(plotutil.DarkColors)]}
 	if own {
-		return draw.GlyphStyle{Radius: vg.Points(5), Shape: draw.CircleGlyph{}, Color: plotutil.DarkColors[i]}
+		style.Radius, style.Shape = vg.Points(5), draw.CircleGlyph{}
 	}
-	return draw.GlyphStyle{Radius: vg.Points(3), Shape: plotutil.Shape(i), Color: plotutil.DarkColors[i%len(plotutil.DarkColors)]}
+	return style
 }

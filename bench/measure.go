@@ -35,7 +35,7 @@ func measure(o options, stderr io.Writer) ([]round, error) {
 		if err != nil {
 			return nil, fmt.Errorf("round trip: %w", err)
 		}
-		r.roundTrip = float64(trip.T.Nanoseconds()) / float64(trip.N)
+		r.roundTrip = workload.NsPerOp(trip)
 		for _, w := range o.workloads {
 			step(fmt.Sprintf("round %d of %d: %-9s", i+1, o.rounds, w.Name))
 			for j := range o.peers {

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/actorflight/singleflight/bench/peer"
+	"github.com/actorflight/singleflight/bench/workload"
 )
 
 // A report is what a run found.
@@ -33,10 +34,8 @@ type report struct {
 type row struct {
 	Workload string           `json:"workload"`
 	What     string           `json:"what"`
-	Unit     string           `json:"unit"`
+	Unit     workload.Unit    `json:"unit"`
 	Entries  map[string]entry `json:"peers"`
-
-	isTime bool
 }
 
 // An entry is what a workload found of a peer.
@@ -62,7 +61,7 @@ func summarize(o options, rounds []round) report {
 		r.Peers = append(r.Peers, p.Name)
 	}
 	for _, w := range o.workloads {
-		row := row{Workload: w.Name, What: w.What, Unit: w.Unit, isTime: w.IsTime(), Entries: make(map[string]entry)}
+		row := row{Workload: w.Name, What: w.What, Unit: w.Unit, Entries: make(map[string]entry)}
 		for _, p := range o.peers {
 			if w.Fits(p) {
 				row.Entries[p.Name] = newEntry(rounds, cell{w.Name, p.Name}, cell{w.Name, peer.Baseline})
@@ -117,14 +116,14 @@ func (r report) print(w io.Writer) {
 	t.AppendHeader(header)
 	t.SetColumnConfigs(columns)
 	for _, row := range r.Rows {
-		cells := table.Row{row.Workload, amount(row.Entries[peer.Baseline].Figure, row.isTime)}
+		cells := table.Row{row.Workload, amount(row.Entries[peer.Baseline].Figure, row.Unit)}
 		for _, name := range others {
 			e, ok := row.Entries[name]
 			switch {
 			case !ok:
 				cells = append(cells, "")
 			case e.Ratio == 0:
-				cells = append(cells, amount(e.Figure, row.isTime))
+				cells = append(cells, amount(e.Figure, row.Unit))
 			default:
 				cells = append(cells, fmt.Sprintf("%.2f", e.Ratio))
 			}
@@ -150,14 +149,12 @@ func (r report) printRoundTrips(w io.Writer) {
 }
 
 // amount writes a figure with its unit.
-func amount(figure float64, isTime bool) string {
-	switch {
-	case isTime:
-		unit := time.Duration(math.Pow(10, math.Floor(math.Log10(figure))-2))
-		return time.Duration(figure).Round(unit).String()
-	default:
+func amount(figure float64, unit workload.Unit) string {
+	if !unit.IsTime() {
 		return humanize.IBytes(uint64(figure))
 	}
+	threeDigits := time.Duration(math.Pow(10, math.Floor(math.Log10(figure))-2))
+	return time.Duration(figure).Round(threeDigits).String()
 }
 
 func (r report) writeJSON(file string) error {

@@ -15,20 +15,17 @@ import (
 // are all in the air at the same time.
 
 func stampede(b *testing.B, newGroup func() peer.Group) {
-	var total time.Duration
-	for range b.N {
+	mean(b, perBurst, func() float64 {
 		s := launch(b, newGroup(), 10_000+1, func(int) string { return "key" })
 		start := time.Now()
 		s.land()
 		s.ended.Wait()
-		total += time.Since(start)
-	}
-	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), perBurst)
+		return float64(time.Since(start))
+	})
 }
 
 func bystander(b *testing.B, newGroup func() peer.Group) {
-	var total time.Duration
-	for range b.N {
+	mean(b, perBurst, func() float64 {
 		g := newGroup()
 		s := launch(b, g, 100_000+1, func(int) string { return "key" })
 		var longest time.Duration
@@ -40,16 +37,14 @@ func bystander(b *testing.B, newGroup func() peer.Group) {
 			runtime.Gosched() // so that its time slice does not end in a Do
 		}
 		s.ended.Wait()
-		total += longest
-	}
-	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), perBurst)
+		return float64(longest)
+	})
 }
 
 // retained measures what can be freed when a Group is let go that is at rest.
 func retained(b *testing.B, newGroup func() peer.Group) {
 	names := numbers(200_000)
-	var total uint64
-	for range b.N {
+	mean(b, perGroup, func() float64 {
 		g := newGroup()
 		s := launch(b, g, len(names), func(i int) string { return names[i] })
 		s.land()
@@ -57,10 +52,9 @@ func retained(b *testing.B, newGroup func() peer.Group) {
 		before := heap()
 		runtime.KeepAlive(g)
 		after := heap()
-		total += before - min(before, after)
-	}
+		return float64(before - min(before, after))
+	})
 	runtime.KeepAlive(names)
-	b.ReportMetric(float64(total)/float64(b.N), perGroup)
 }
 
 func flight(b *testing.B, newGroup func() peer.Group) {
@@ -76,19 +70,27 @@ func waiter(b *testing.B, newGroup func() peer.Group) {
 // which wait before as they wait then, do not count.
 func memory(b *testing.B, newGroup func() peer.Group, key func(int) string) {
 	const n = 100_000
-	var total uint64
-	for range b.N {
+	mean(b, perPiece, func() float64 {
 		s := prepare(newGroup(), n, key)
 		AwaitRest()
 		before := heap()
 		s.launch()
 		AwaitRest()
 		after := heap()
-		total += after - min(before, after)
 		s.land()
 		s.ended.Wait()
+		return float64(after-min(before, after)) / n
+	})
+}
+
+// mean makes b.N bursts, and reports the mean of what they return.
+func mean(b *testing.B, unit string, burst func() float64) {
+	b.Helper()
+	total := 0.0
+	for range b.N {
+		total += burst()
 	}
-	b.ReportMetric(float64(total)/float64(b.N)/n, perPiece)
+	b.ReportMetric(total/float64(b.N), unit)
 }
 
 // A swarm is a number of calls, each in a goroutine of its own, that are let go

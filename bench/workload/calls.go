@@ -62,7 +62,8 @@ const goroutines = 64
 
 func contended(b *testing.B, newGroup func() peer.Group) {
 	g := newGroup()
-	draws := draw(func(r *rand.Rand) int { return r.IntN(len(keys)) })
+	random := newRand()
+	draws := draw(func() int { return random.IntN(len(keys)) })
 	concurrently(b, goroutines, func(goroutine, i int) {
 		g.Do(draws.key(goroutine, i), empty)
 	})
@@ -71,7 +72,7 @@ func contended(b *testing.B, newGroup func() peer.Group) {
 func service(b *testing.B, newGroup func() peer.Group) {
 	g := newGroup()
 	zipf := rand.NewZipf(newRand(), 1.1, 1, uint64(len(keys)-1))
-	draws := draw(func(*rand.Rand) int { return int(zipf.Uint64()) })
+	draws := draw(func() int { return int(zipf.Uint64()) })
 	page := make([]byte, 4<<10)
 	hash := func() (any, error) { return sha256.Sum256(page), nil }
 	concurrently(b, goroutines, func(goroutine, i int) {
@@ -90,11 +91,10 @@ var keys = func() (keys [1024]string) {
 // drawn are keys, drawn beforehand. Each goroutine begins elsewhere in it.
 type drawn [1 << 16]string
 
-func draw(index func(*rand.Rand) int) *drawn {
+func draw(index func() int) *drawn {
 	d := new(drawn)
-	r := newRand()
 	for i := range d {
-		d[i] = keys[index(r)]
+		d[i] = keys[index()]
 	}
 	return d
 }

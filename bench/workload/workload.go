@@ -13,7 +13,7 @@ import (
 // A Workload measures one thing of a peer.
 type Workload struct {
 	Name string
-	Unit string // of the figure
+	Unit Unit   // of the figure
 	What string // what the figure is
 
 	run func(*testing.B, func() peer.Group)
@@ -37,8 +37,10 @@ var All = []Workload{
 	{Name: "waiter", Unit: perPiece, What: "memory of a waiter", run: waiter},
 }
 
-// Units, in the form of package testing. What is per call is measured by that
-// package, and the rest by the workload.
+// A Unit is that of a figure, in the form of package testing. What is per call is
+// measured by that package, and the rest by the workload.
+type Unit string
+
 const (
 	perCall  = "ns/op"
 	perBurst = "ns/burst"
@@ -46,9 +48,9 @@ const (
 	perPiece = "B/piece"
 )
 
-// IsTime reports whether figures of w are times, in nanoseconds. The others are
+// IsTime reports whether figures in u are times, in nanoseconds. The others are
 // memory, in bytes.
-func (w Workload) IsTime() bool { return strings.HasPrefix(w.Unit, "ns/") }
+func (u Unit) IsTime() bool { return strings.HasPrefix(string(u), "ns/") }
 
 // Fits reports whether w can be run on p.
 func (w Workload) Fits(p peer.Peer) bool { return w.fit == nil || w.fit(p) }
@@ -59,9 +61,14 @@ func (w Workload) Run(b *testing.B, p peer.Peer) { w.run(b, p.New) }
 // Figure returns what w measured.
 func (w Workload) Figure(r testing.BenchmarkResult) float64 {
 	if w.Unit == perCall {
-		return float64(r.T.Nanoseconds()) / float64(r.N)
+		return NsPerOp(r)
 	}
-	return r.Extra[w.Unit]
+	return r.Extra[string(w.Unit)]
+}
+
+// NsPerOp is r.NsPerOp, not rounded.
+func NsPerOp(r testing.BenchmarkResult) float64 {
+	return float64(r.T.Nanoseconds()) / float64(r.N)
 }
 
 func hasDoChan(p peer.Peer) bool {
