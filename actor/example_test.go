@@ -19,16 +19,16 @@ type (
 type enter struct{ name string }
 
 func (m enter) Handle(o *owner) {
-	o.State.welcome(o)
+	welcome(o)
 	o.State.inside++
 	o.State.peak = max(o.State.peak, o.State.inside)
 }
 
 // welcome counts whoever was alone in the room before there was an owner.
-func (r *room) welcome(o *owner) {
+func welcome(o *owner) {
 	if o.Left != nil {
 		fmt.Println(*o.Left, "was alone")
-		r.inside, r.peak = 1, 1
+		o.State = room{inside: 1, peak: 1}
 		o.Left = nil
 	}
 }
@@ -39,7 +39,7 @@ type leave struct {
 }
 
 func (m leave) Handle(o *owner) {
-	o.State.welcome(o)
+	welcome(o)
 	o.State.inside--
 	peak := o.State.peak
 	o.Release()
