@@ -38,7 +38,6 @@ package actor
 
 import (
 	"math"
-	"runtime"
 	"sync/atomic"
 )
 
@@ -170,11 +169,8 @@ func (a *Activation[S, F]) Send(m Message[S, F]) { a.mailbox <- m }
 func (a *Activation[S, F]) own(left *F) {
 	o := Owner[S, F]{Activation: a, Left: left}
 	for !o.ended {
-		if len(a.mailbox) == 0 {
-			// Let others write before waiting to be woken. If many are about
-			// to, they find the owner awake, and it finds all their messages.
-			runtime.Gosched()
-		}
+		// No yield here, to collect more messages before each wait: it would
+		// put the owner behind every goroutine that computes.
 		(<-a.mailbox).Handle(&o)
 	}
 }

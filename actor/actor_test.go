@@ -2,6 +2,7 @@ package actor
 
 import (
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -185,6 +186,47 @@ func TestLeaveFindsTheOthers(t *testing.T) {
 	b.Send(note{"other", answer})
 	assert.Equal(t, []string{"alone before", "other"}, <-answer)
 	requireRest(t, &d)
+}
+
+// On one processor, a goroutine that gets an answer runs when the owner has
+// nothing more to do. An owner that waits for a message is asleep then; one that
+// has yielded is runnable, behind every goroutine that computes.
+func TestOwnerWaitsWithoutYielding(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const trials, burst = 200, 10
+	asleep := map[int]int{}
+	for range trials {
+		for _, messages := range []int{1, burst} {
+			var d address
+			a := meet(t, &d)
+			for range messages - 1 {
+				claim(t, &d).Send(note{})
+			}
+			answer := make(chan []string, 1)
+			a.Send(note{handled: answer})
+			<-answer
+			if strings.Contains(stackOf("actor.(*Activation[...]).own("), " [chan receive") {
+				asleep[messages]++
+			}
+			a.Send(note{handled: answer})
+			<-answer
+		}
+	}
+	// The scheduler may have interrupted an owner, but not half of them.
+	assert.Greater(t, asleep[1], trials/2)
+	assert.Greater(t, asleep[burst], trials/2)
+}
+
+// stackOf returns the stack of the goroutine that is in function.
+func stackOf(function string) string {
+	all := make([]byte, 1<<20)
+	all = all[:runtime.Stack(all, true)]
+	for stack := range strings.SplitSeq(string(all), "\n\n") {
+		if strings.Contains(stack, function) {
+			return stack
+		}
+	}
+	return ""
 }
 
 func TestClaimDoesNotWaitForWhoeverEndedTheActivation(t *testing.T) {

@@ -94,9 +94,14 @@ var mutants = []mutant{
 		"	if e.activation == nil && d.current.CompareAndSwap(e, nil) {", "	if e.activation == nil {\n		d.current.Store(nil)"),
 	one("two begin two activations", "actor/actor.go",
 		"		if d.current.CompareAndSwap(e, &fresh.entry) {", "		if d.current.Store(&fresh.entry); true {"),
+	{"the owner yields before it waits", []edit{
+		{"actor/actor.go", "		(<-a.mailbox).Handle(&o)\n", "		if len(a.mailbox) == 0 {\n			runtime.Gosched()\n		}\n		(<-a.mailbox).Handle(&o)\n"},
+		{"actor/actor.go", "	\"math\"\n", "	\"math\"\n	\"runtime\"\n"},
+	}},
 	one("the owner adopts the first flight after the first message", "messages.go",
 		"	c, flights := m.call, joinable(o)\n", "	c, flights := m.call, o.State\n	if o.Left != nil {\n		flights = joinable(o)\n		clear(flights)\n	}\n"),
 	{"the owner starts after its starter has sent", []edit{
+		{"actor/actor.go", "	\"math\"\n", "	\"math\"\n	\"runtime\"\n"},
 		{"actor/actor.go", "	claims atomic.Int64 // claims made, or over\n", `	claims atomic.Int64 // claims made, or over
 
 	pending atomic.Bool
