@@ -110,7 +110,7 @@ func leadChan[K comparable, V any](d *address[K, V], a *activation[K, V], f *fli
 // anybody does, besides the leader's own caller.
 func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], r *result[V]) (shared bool) {
 	if a == nil {
-		a = d.Leave()
+		a = d.Leave(f)
 	}
 	if a != nil {
 		if f.turn == nil {

@@ -154,7 +154,7 @@ func TestOwnerAnswersLast(t *testing.T) {
 			var g Group
 			_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", turn: make(chan struct{})})
 			requireOwner(t, &g)
-			g.address.Leave().Send(done[string, any]{f})
+			g.address.Leave(f).Send(done[string, any]{f})
 			synctest.Wait()
 			requireRest(t, &g)
 			<-f.turn
@@ -165,7 +165,7 @@ func TestOwnerAnswersLast(t *testing.T) {
 			var g Group
 			_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", turn: make(chan struct{}, 1)})
 			a, _ := g.address.Claim()
-			g.address.Leave().Send(done[string, any]{f})
+			g.address.Leave(f).Send(done[string, any]{f})
 			m := &forget[string, any]{key: "key", free: make(chan bool)}
 			a.Send(m)
 			synctest.Wait()

@@ -31,9 +31,11 @@
 // address at rest. So no message is lost, for its claim keeps the activation
 // alive, and no owner waits for nobody. It takes no timer and no second look.
 //
-// Owner and mailbox live and die with their activation, and nothing is kept for
-// the next. A channel that was made in a testing/synctest bubble, for one, is
-// never met outside it.
+// The owner and its mailbox live and die with their activation, and nothing is
+// kept for the next. So an Address that is at rest may be used in a
+// testing/synctest bubble, and later outside it or in another. One that is in use
+// on one side of a bubble's border must not be used on the other: the mailbox
+// belongs to the side on which the activation began.
 package actor
 
 import (
@@ -70,8 +72,11 @@ type Activation[S, F any] struct {
 	address *Address[S, F]
 	mailbox chan Message[S, F]
 
+	// Belongs to the caller that was alone:
+	alone *F // what ClaimOrEnter returned to it; nil once it has left
+
 	// Shared, by atomic steps only:
-	claims atomic.Int64 // claims made, or over
+	claims atomic.Int64 // claims made, or over; 64 bits, because it only grows
 }
 
 // An Owner is the goroutine that owns an S. All of it belongs to that
@@ -87,6 +92,7 @@ type Owner[S, F any] struct {
 	Left *F
 
 	released int64 // claims released
+	handling bool  // a message whose claim is not released
 	ended    bool
 }
 
@@ -121,8 +127,9 @@ func (d *Address[S, F]) Claim() (a *Activation[S, F], ok bool) {
 		if fresh == nil {
 			fresh = &Activation[S, F]{address: d, mailbox: make(chan Message[S, F], mailboxSize)}
 			fresh.entry.activation = fresh
-			fresh.claims.Store(2) // the caller's, and theirs who is alone
+			fresh.claims.Store(2) // the caller's, and that of the caller that is alone
 		}
+		fresh.alone = &e.left
 		if d.current.CompareAndSwap(e, &fresh.entry) {
 			go fresh.own(&e.left) // before any Send: others may fill the mailbox
 			return fresh, true
@@ -132,7 +139,7 @@ func (d *Address[S, F]) Claim() (a *Activation[S, F], ok bool) {
 
 // ClaimOrEnter makes a claim at d. If d is at rest, the caller enters instead:
 // it is alone at d, left is in place, and ClaimOrEnter returns where. Then the
-// caller must call [Address.Leave].
+// caller must call [Address.Leave] with that, once.
 func (d *Address[S, F]) ClaimOrEnter(left F) (a *Activation[S, F], alone *F) {
 	var e *entry[S, F]
 	for {
@@ -150,20 +157,39 @@ func (d *Address[S, F]) ClaimOrEnter(left F) (a *Activation[S, F], alone *F) {
 	}
 }
 
-// Leave ends the stay of whoever is alone at d, and returns nil: d is at rest.
-// But if somebody else has come meanwhile, Leave returns their activation, in
-// which the caller has a claim.
-func (d *Address[S, F]) Leave() *Activation[S, F] {
-	e := d.current.Load()
-	if e.activation == nil && d.current.CompareAndSwap(e, nil) {
+// Leave ends the stay of the caller that entered d; alone is what [Address.ClaimOrEnter]
+// returned to it. If no other caller has come, d is at rest then, and Leave
+// returns nil. Otherwise Leave returns the activation that the other caller
+// began, in which the caller has a claim.
+//
+// Leave panics if alone is not from the last caller that entered d, or if that
+// caller has left before.
+func (d *Address[S, F]) Leave(alone *F) *Activation[S, F] {
+	if e := d.current.Load(); e != nil && &e.left == alone && d.current.CompareAndSwap(e, nil) {
 		return nil
 	}
-	return d.current.Load().activation
+	e := d.current.Load()
+	if e == nil || e.activation == nil || alone == nil || e.activation.alone != alone {
+		panic("actor: Leave by a caller that has not entered, or has left before")
+	}
+	e.activation.alone = nil
+	return e.activation
 }
 
 // Send sends m to the owner, in a claim of the caller's. It waits only while
 // the mailbox is full.
-func (a *Activation[S, F]) Send(m Message[S, F]) { a.mailbox <- m }
+//
+// Send panics if m is nil, or if the activation is over: then more messages were
+// sent than claims made.
+func (a *Activation[S, F]) Send(m Message[S, F]) {
+	if m == nil {
+		panic("actor: Send of a nil message")
+	}
+	if a.claims.Load() < 0 {
+		panic("actor: Send without a claim, in an activation that is over")
+	}
+	a.mailbox <- m
+}
 
 // own is the owner goroutine.
 func (a *Activation[S, F]) own(left *F) {
@@ -171,7 +197,12 @@ func (a *Activation[S, F]) own(left *F) {
 	for !o.ended {
 		// No yield here, to collect more messages before each wait: it would
 		// put the owner behind every goroutine that computes.
-		(<-a.mailbox).Handle(&o)
+		m := <-a.mailbox
+		o.handling = true
+		m.Handle(&o)
+	}
+	if len(a.mailbox) > 0 {
+		panic("actor: Send without a claim, in an activation that has ended since")
 	}
 }
 
@@ -181,7 +212,13 @@ func (a *Activation[S, F]) own(left *F) {
 // when Release returns. So a Handle should answer after Release, and not before:
 // whoever has the last answer then finds the address at rest, and of the owner
 // nothing but that it is about to return.
+//
+// Release panics if the claim has been released before.
 func (o *Owner[S, F]) Release() {
+	if !o.handling {
+		panic("actor: Release of a claim that is released already")
+	}
+	o.handling = false
 	o.released++
 	// That all claims are released, and that no more can be made, is one step:
 	// in between, somebody could claim what is about to end.

@@ -70,11 +70,12 @@ func requireRest[S, F any](t *testing.T, d *Address[S, F]) {
 }
 
 // enter enters d, which must be at rest.
-func enter(t *testing.T, d *address) {
+func enter(t *testing.T, d *address) (alone **blob) {
 	t.Helper()
 	a, alone := d.ClaimOrEnter(nil)
 	require.Nil(t, a)
 	require.NotNil(t, alone)
+	return alone
 }
 
 // claim claims d, which must not be at rest.
@@ -85,13 +86,13 @@ func claim(t *testing.T, d *address) *activation {
 	return a
 }
 
-// meet returns an activation with two claims: of one who was alone, and of
-// another.
+// meet returns an activation with two claims: that of a caller that was alone,
+// and that of another.
 func meet(t *testing.T, d *address) *activation {
 	t.Helper()
-	enter(t, d)
+	alone := enter(t, d)
 	a := claim(t, d)
-	require.Same(t, a, d.Leave())
+	require.Same(t, a, d.Leave(alone))
 	return a
 }
 
@@ -110,13 +111,12 @@ func TestWhoeverIsAloneLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it would fail if an owner were left
 		var d address
 		for range 3 {
-			enter(t, &d)
-			require.Nil(t, d.Leave())
+			require.Nil(t, d.Leave(enter(t, &d)))
 			requireRest(t, &d)
 		}
 		assert.Equal(t, 1, int(testing.AllocsPerRun(100, func() {
-			d.ClaimOrEnter(nil)
-			d.Leave()
+			_, alone := d.ClaimOrEnter(nil)
+			d.Leave(alone)
 		})))
 	})
 }
@@ -166,7 +166,7 @@ func TestOwnerFindsWhatWasLeft(t *testing.T) {
 			found := make(chan **blob, 1)
 			a.Send(find{found})
 			assert.Same(t, alone, <-found)
-			d.Leave().Send(find{found})
+			d.Leave(alone).Send(find{found})
 			assert.Same(t, alone, <-found)
 			requireRest(t, &d)
 		})
@@ -175,9 +175,9 @@ func TestOwnerFindsWhatWasLeft(t *testing.T) {
 
 func TestLeaveFindsTheOthers(t *testing.T) {
 	var d address
-	enter(t, &d)
+	alone := enter(t, &d)
 	b := claim(t, &d)
-	a := d.Leave()
+	a := d.Leave(alone)
 	require.Same(t, b, a)
 
 	// Both claims are good for a message.
@@ -186,6 +186,87 @@ func TestLeaveFindsTheOthers(t *testing.T) {
 	b.Send(note{"other", answer})
 	assert.Equal(t, []string{"alone before", "other"}, <-answer)
 	requireRest(t, &d)
+}
+
+func TestMisusePanics(t *testing.T) {
+	const leave = "actor: Leave by a caller that has not entered, or has left before"
+	t.Run("Leave at rest", func(t *testing.T) {
+		var d address
+		assert.PanicsWithValue(t, leave, func() { d.Leave(nil) })
+		alone := enter(t, &d)
+		d.Leave(alone)
+		assert.PanicsWithValue(t, leave, func() { d.Leave(alone) })
+		requireRest(t, &d)
+	})
+	t.Run("Leave while another caller is alone", func(t *testing.T) {
+		var d address
+		first := enter(t, &d)
+		d.Leave(first)
+		second := enter(t, &d)
+		assert.PanicsWithValue(t, leave, func() { d.Leave(first) })
+		require.Nil(t, d.Leave(second), "the second caller is still there")
+	})
+	t.Run("Leave in an activation", func(t *testing.T) {
+		var d address
+		alone := enter(t, &d)
+		other := claim(t, &d)
+		assert.PanicsWithValue(t, leave, func() { d.Leave(new(*blob)) })
+		a := d.Leave(alone)
+		assert.PanicsWithValue(t, leave, func() { d.Leave(alone) })
+		assert.PanicsWithValue(t, leave, func() { d.Leave(nil) })
+		a.Send(note{})
+		answer := make(chan []string, 1)
+		other.Send(note{handled: answer})
+		<-answer
+		requireRest(t, &d)
+	})
+	t.Run("Send of nil", func(t *testing.T) {
+		var d address
+		a := meet(t, &d)
+		assert.PanicsWithValue(t, "actor: Send of a nil message", func() { a.Send(nil) })
+		a.Send(note{})
+		a.Send(note{})
+	})
+	t.Run("Send after the end", func(t *testing.T) {
+		var d address
+		a := meet(t, &d)
+		answer := make(chan []string, 1)
+		a.Send(note{})
+		a.Send(note{handled: answer})
+		<-answer
+		assert.PanicsWithValue(t, "actor: Send without a claim, in an activation that is over", func() { a.Send(note{}) })
+	})
+	t.Run("Send without a claim, before the end", func(t *testing.T) {
+		var d address
+		a := &activation{address: &d, mailbox: make(chan Message[ledger, *blob], mailboxSize)}
+		a.claims.Store(1)
+		a.Send(note{})
+		a.Send(note{})
+		assert.PanicsWithValue(t, "actor: Send without a claim, in an activation that has ended since", func() { a.own(nil) })
+	})
+	t.Run("Release twice", func(t *testing.T) {
+		var d address
+		alone := enter(t, &d)
+		other := claim(t, &d)
+		panicked := make(chan any, 1)
+		other.Send(twice{panicked})
+		assert.Equal(t, "actor: Release of a claim that is released already", <-panicked)
+		a := d.Leave(alone)
+		require.Same(t, other, a, "the other claim is in force")
+		answer := make(chan []string, 1)
+		a.Send(note{handled: answer})
+		<-answer
+		requireRest(t, &d)
+	})
+}
+
+// A twice releases its claim twice.
+type twice struct{ panicked chan<- any }
+
+func (m twice) Handle(o *owner) {
+	defer func() { m.panicked <- recover() }()
+	o.Release()
+	o.Release()
 }
 
 // On one processor, a goroutine that gets an answer runs when the owner has
@@ -247,8 +328,8 @@ func TestClaimDoesNotWaitForWhoeverEndedTheActivation(t *testing.T) {
 func TestEndClearsOnlyItsOwnActivation(t *testing.T) {
 	var d address
 	a := meet(t, &d)
-	d.current.Store(nil) // somebody cleared the address for a,
-	enter(t, &d)         // and somebody else entered
+	d.current.Store(nil)  // somebody cleared the address for a,
+	alone := enter(t, &d) // and somebody else entered
 	entered := d.current.Load()
 
 	a.Send(note{})
@@ -256,7 +337,7 @@ func TestEndClearsOnlyItsOwnActivation(t *testing.T) {
 	a.Send(note{"last", answer})
 	<-answer
 	assert.Same(t, entered, d.current.Load())
-	require.Nil(t, d.Leave())
+	require.Nil(t, d.Leave(alone))
 }
 
 func TestAtRestBeforeTheAnswer(t *testing.T) {
@@ -307,7 +388,7 @@ func TestSendWaitsOnlyWhileTheMailboxIsFull(t *testing.T) {
 func TestOwnerDoesNotWaitForItsStarter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it would fail if all waited
 		var d address
-		enter(t, &d)
+		alone := enter(t, &d)
 		starter := claim(t, &d)
 		sent := make(chan struct{})
 		go func() {
@@ -319,7 +400,7 @@ func TestOwnerDoesNotWaitForItsStarter(t *testing.T) {
 		}()
 		<-sent
 		answer := make(chan []string, 1)
-		d.Leave().Send(note{})
+		d.Leave(alone).Send(note{})
 		starter.Send(note{handled: answer})
 		assert.Len(t, <-answer, mailboxSize+3)
 		requireRest(t, &d)
@@ -364,7 +445,7 @@ func TestFloodAtBirth(t *testing.T) {
 		close(gate)
 		done.Wait()
 		done.Add(1)
-		d.Leave().Send(count{&n, &done})
+		d.Leave(alone).Send(count{&n, &done})
 		done.Wait()
 		requireRest(t, &d)
 	}
@@ -391,9 +472,9 @@ func TestEndsThatRaceWithClaims(t *testing.T) {
 					}
 					continue
 				}
-				a, _ := d.ClaimOrEnter(0)
+				a, alone := d.ClaimOrEnter(0)
 				if a == nil {
-					a = d.Leave()
+					a = d.Leave(alone)
 				}
 				if a == nil {
 					left.Add(1)
@@ -421,8 +502,8 @@ func (m hold) Handle(o *owner) {
 func TestNothingIsKeptAtRest(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, d *address, b *blob){
 		"by whoever was alone": func(t *testing.T, d *address, b *blob) {
-			d.ClaimOrEnter(b)
-			require.Nil(t, d.Leave())
+			_, alone := d.ClaimOrEnter(b)
+			require.Nil(t, d.Leave(alone))
 		},
 		"by the owner": func(t *testing.T, d *address, b *blob) {
 			a := meet(t, d)
@@ -453,12 +534,12 @@ func (drop) Handle(o *owner) { o.Left = nil }
 func TestWhatWasLeftIsNotKeptAgainstTheOwnersWill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d address
-		held := func() weak.Pointer[blob] {
+		a, held := func() (*activation, weak.Pointer[blob]) {
 			b := new(blob)
-			d.ClaimOrEnter(b)
-			return weak.Make(b)
+			_, alone := d.ClaimOrEnter(b)
+			claim(t, &d)
+			return d.Leave(alone), weak.Make(b)
 		}()
-		a := claim(t, &d)
 		runtime.GC()
 		require.NotNil(t, held.Value())
 
@@ -467,7 +548,7 @@ func TestWhatWasLeftIsNotKeptAgainstTheOwnersWill(t *testing.T) {
 		runtime.GC()
 		assert.Nil(t, held.Value())
 		a.Send(note{})
-		d.Leave().Send(note{})
+		a.Send(note{})
 		synctest.Wait()
 		requireRest(t, &d)
 	})

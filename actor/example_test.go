@@ -52,13 +52,13 @@ func Example() {
 	var d door
 
 	visit := func(name string) (goodbye func()) {
-		a, _ := d.ClaimOrEnter(name)
+		a, alone := d.ClaimOrEnter(name)
 		if a != nil {
 			a.Send(enter{name})
 		}
 		return func() {
 			if a == nil {
-				a = d.Leave()
+				a = d.Leave(alone)
 			}
 			if a == nil {
 				fmt.Println(name, "met nobody")

@@ -82,6 +82,20 @@ var mutants = []mutant{
 	one("all keys are in one shard", "sharded.go",
 		"maphash.Comparable(seed, key)%shards", "maphash.Comparable(seed, key)%1"),
 
+	// Of misuse of package actor.
+	one("a second Leave evicts the caller that is alone", "actor/actor.go",
+		"e != nil && &e.left == alone && ", "e != nil && e.activation == nil && "),
+	one("a caller leaves an activation twice", "actor/actor.go",
+		"	e.activation.alone = nil\n", ""),
+	one("a claim is released twice", "actor/actor.go",
+		"	o.handling = false\n", ""),
+	one("a message is sent to an activation that is over", "actor/actor.go",
+		"	if a.claims.Load() < 0 {\n", "	if false {\n"),
+	one("a message is lost with an activation", "actor/actor.go",
+		"	if len(a.mailbox) > 0 {\n", "	if false {\n"),
+	one("a message is nil", "actor/actor.go",
+		"	if m == nil {\n", "	if false {\n"),
+
 	// Of the life cycle.
 	one("zero claims are taken for over", "actor/actor.go",
 		"	if o.claims.CompareAndSwap(o.released, over) {\n",
@@ -91,30 +105,29 @@ var mutants = []mutant{
 	one("whoever enters takes the place of others", "actor/actor.go",
 		"			if d.current.CompareAndSwap(nil, e) {", "			if d.current.Store(e); true {"),
 	one("whoever leaves does not see others come", "actor/actor.go",
-		"	if e.activation == nil && d.current.CompareAndSwap(e, nil) {", "	if e.activation == nil {\n		d.current.Store(nil)"),
+		"&e.left == alone && d.current.CompareAndSwap(e, nil) {\n", "&e.left == alone {\n		d.current.Store(nil)\n"),
 	one("two begin two activations", "actor/actor.go",
 		"		if d.current.CompareAndSwap(e, &fresh.entry) {", "		if d.current.Store(&fresh.entry); true {"),
 	{"the owner yields before it waits", []edit{
-		{"actor/actor.go", "		(<-a.mailbox).Handle(&o)\n", "		if len(a.mailbox) == 0 {\n			runtime.Gosched()\n		}\n		(<-a.mailbox).Handle(&o)\n"},
+		{"actor/actor.go", "		m := <-a.mailbox\n", "		if len(a.mailbox) == 0 {\n			runtime.Gosched()\n		}\n		m := <-a.mailbox\n"},
 		{"actor/actor.go", "	\"math\"\n", "	\"math\"\n	\"runtime\"\n"},
 	}},
 	one("the owner adopts the first flight after the first message", "messages.go",
 		"	c, flights := m.call, joinable(o)\n", "	c, flights := m.call, o.State\n	if o.Left != nil {\n		flights = joinable(o)\n		clear(flights)\n	}\n"),
 	{"the owner starts after its starter has sent", []edit{
 		{"actor/actor.go", "	\"math\"\n", "	\"math\"\n	\"runtime\"\n"},
-		{"actor/actor.go", "	claims atomic.Int64 // claims made, or over\n", `	claims atomic.Int64 // claims made, or over
+		{"actor/actor.go", "	claims atomic.Int64 // claims made, or over; 64 bits, because it only grows\n", `	claims atomic.Int64
 
 	pending atomic.Bool
 	starter [24]byte
 	theirs  *F // who was alone
 `},
-		{"actor/actor.go", "			fresh.claims.Store(2) // the caller's, and theirs who is alone\n", `			fresh.claims.Store(2)
+		{"actor/actor.go", "			fresh.claims.Store(2) // the caller's, and that of the caller that is alone\n", `			fresh.claims.Store(2)
 			fresh.pending.Store(true)
 			fresh.starter = goroutine()
 `},
 		{"actor/actor.go", "			go fresh.own(&e.left) // before any Send: others may fill the mailbox\n", "			fresh.theirs = &e.left\n"},
-		{"actor/actor.go", "{ a.mailbox <- m }\n", `{
-	a.mailbox <- m
+		{"actor/actor.go", "	a.mailbox <- m\n}\n", `	a.mailbox <- m
 	if a.pending.Load() && a.starter == goroutine() {
 		a.pending.Store(false)
 		go a.own(a.theirs)

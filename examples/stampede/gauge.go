@@ -7,6 +7,7 @@ import "github.com/actorflight/singleflight/actor"
 type gauge struct {
 	fresh   func(product int64) bool // reports whether the cache has an entry
 	address actor.Address[watched, reader]
+	alone   *reader
 }
 
 // The reader stays at the address until it reads. So one owner sees all, if
@@ -33,7 +34,7 @@ type counts struct {
 
 func newGauge(fresh func(product int64) bool) *gauge {
 	g := &gauge{fresh: fresh}
-	g.address.ClaimOrEnter(reader{})
+	_, g.alone = g.address.ClaimOrEnter(reader{})
 	return g
 }
 
@@ -49,7 +50,7 @@ func (g *gauge) watch(product int64, query func() (*Sales, error)) (*Sales, erro
 
 // read ends the round and returns what the gauge has seen. It is called once.
 func (g *gauge) read() counts {
-	a := g.address.Leave()
+	a := g.address.Leave(g.alone)
 	if a == nil {
 		return counts{}
 	}
