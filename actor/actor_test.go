@@ -188,6 +188,106 @@ func TestLeaveFindsTheOthers(t *testing.T) {
 	requireRest(t, &d)
 }
 
+// A page is large, so that copying it takes much longer than an atomic step.
+type page [1 << 15]int64
+
+// Another processor watches the address. An entry must be complete as soon as it
+// can be seen.
+func TestEntryIsCompleteBeforeItIsVisible(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	const entries = 200
+	var d Address[tally, page]
+	var seen atomic.Pointer[page]
+	incomplete := 0
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		for range entries {
+			e := d.current.Load()
+			for e == nil || &e.left == seen.Load() {
+				e = d.current.Load()
+			}
+			if e.left[len(e.left)-1] == 0 {
+				incomplete++
+			}
+			seen.Store(&e.left)
+		}
+	})
+	var left page
+	left[len(left)-1] = 1
+	for range entries {
+		_, alone := d.ClaimOrEnter(left)
+		for seen.Load() != alone {
+			runtime.Gosched()
+		}
+		require.Nil(t, d.Leave(alone))
+	}
+	watcher.Wait()
+	assert.Zero(t, incomplete)
+}
+
+// A last release that ends here, where the address would be cleared.
+type lastRelease struct{ claims chan<- int64 }
+
+func (m lastRelease) Handle(o *owner) {
+	defer func() {
+		recover()
+		o.ended = true // which Release has not come to
+		m.claims <- o.claims.Load()
+	}()
+	o.address = nil
+	o.Release()
+}
+
+func TestActivationIsOverBeforeTheAddressIsCleared(t *testing.T) {
+	var d address
+	a := meet(t, &d)
+	a.Send(note{})
+	claims := make(chan int64, 1)
+	a.Send(lastRelease{claims})
+	assert.Negative(t, <-claims)
+}
+
+func TestNoNumberOfLateClaimsRevivesAnActivation(t *testing.T) {
+	var d address
+	a := meet(t, &d)
+	answer := make(chan []string, 1)
+	a.Send(note{})
+	a.Send(note{handled: answer})
+	<-answer
+	for range 100_000 {
+		d.current.Store(&a.entry) // as a caller sees it that looked before the end
+		_, ok := d.Claim()
+		require.False(t, ok)
+	}
+}
+
+// An age adds to what the owner has released, as 2^31 messages would.
+type age struct{}
+
+func (age) Handle(o *owner) {
+	for range 2 {
+		o.released += 1 << 30
+	}
+	o.Release()
+}
+
+// A server that is never idle makes claims in one activation for as long as it
+// runs: 32 bits would not last for an hour.
+func TestActivationMayCountMoreClaimsThan32BitsHold(t *testing.T) {
+	var d address
+	a := meet(t, &d)
+	for range 2 {
+		a.claims.Add(1 << 30)
+	}
+	a.Send(age{})
+	require.Same(t, a, claim(t, &d))
+	a.Send(note{})
+	answer := make(chan []string, 1)
+	a.Send(note{handled: answer})
+	assert.Len(t, <-answer, 2)
+	requireRest(t, &d)
+}
+
 func TestMisusePanics(t *testing.T) {
 	const leave = "actor: Leave by a caller that has not entered, or has left before"
 	t.Run("Leave at rest", func(t *testing.T) {

@@ -82,6 +82,22 @@ var mutants = []mutant{
 	one("all keys are in one shard", "sharded.go",
 		"maphash.Comparable(seed, key)%shards", "maphash.Comparable(seed, key)%1"),
 
+	one("the end is too near to zero", "actor/actor.go",
+		"const over = math.MinInt64\n", "const over = -2\n\nvar _ = math.MinInt64\n"),
+	{"claims have 32 bits", []edit{
+		{"actor/actor.go", "const over = math.MinInt64\n", "const over = math.MinInt32\n"},
+		{"actor/actor.go", "	claims atomic.Int64 //", "	claims atomic.Int32 //"},
+		{"actor/actor.go", "	released int64 //", "	released int32 //"},
+	}},
+	{"an entry is visible before it is complete", []edit{
+		{"actor/actor.go", "e = &entry[S, F]{left: left}", "e = new(entry[S, F])"},
+		{"actor/actor.go", "				return nil, &e.left\n", "				e.left = left\n				return nil, &e.left\n"},
+	}},
+	{"the address is cleared before the activation is over", []edit{
+		{"actor/actor.go", "	if o.claims.CompareAndSwap(o.released, over) {\n		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing\n",
+			"	if o.claims.Load() == o.released {\n		o.address.current.CompareAndSwap(&o.entry, nil)\n		if !o.claims.CompareAndSwap(o.released, over) {\n			return\n		}\n"},
+	}},
+
 	// Of misuse of package actor.
 	one("a second Leave evicts the caller that is alone", "actor/actor.go",
 		"e != nil && &e.left == alone && ", "e != nil && e.activation == nil && "),
