@@ -113,10 +113,7 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 		a = d.Leave(f)
 	}
 	if a != nil {
-		if f.turn == nil {
-			f.turn = make(chan struct{}, 1)
-		}
-		a.Send(done[K, V]{f})
+		a.Send(newDone(f))
 		<-f.turn
 	}
 	w := f.waiters
@@ -150,6 +147,14 @@ func (w *waiters[V]) release(r *result[V]) {
 	for first := 0; first < len(w.turns); first += row {
 		w.turns[first] <- struct{}{}
 	}
+}
+
+// await ends a Do that has joined, when the flight has landed. Until then the Do
+// refers only to what it got here: its key and its fn are not kept.
+func (w *waiters[V]) await(turn chan struct{}, seat int) (V, error) {
+	<-turn
+	w.releaseRow(seat)
+	return w.result.deliver()
 }
 
 // releaseRow is for a Do that got the turn, before it does anything else.

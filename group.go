@@ -40,7 +40,8 @@
 //
 // A Do that meets nobody allocates once, and talks to nobody: that is about half
 // of what x/sync costs. One that meets an owner allocates twice, and waits for
-// the answer to one message if it joins a flight, or two if it leads its own. If
+// the answer to one message if it joins a flight, or two if it leads its own. fn
+// is called where Do is, and does not escape to the heap for it. If
 // the function does next to nothing, that is several times what a mutex costs.
 // It pays where many wait for one key: calls with other keys do not wait while
 // they are released.
@@ -93,12 +94,9 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 	d := &g.home(key).address
 	a, f := d.ClaimOrEnter(flight[K, V]{key: key})
 	if a != nil {
-		c := &call[K, V]{flight: flight[K, V]{key: key, turn: make(chan struct{}, 1)}}
-		a.Send(do[K, V]{c})
-		<-c.turn
+		c := ask(a, newCall[K, V](key, nil))
 		if c.joined != nil {
-			c.joined.releaseRow(c.seat)
-			v, err = c.joined.result.deliver()
+			v, err = c.joined.await(c.turn, c.seat)
 			return v, err, true
 		}
 		f = &c.flight
@@ -109,9 +107,9 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 	return v, err, shared
 }
 
-// DoChan is like Do, but instead of waiting it returns a channel that will
-// receive the results. If no flight of key is in the air, fn runs in a new
-// goroutine.
+// DoChan is like Do, but instead of waiting for fn it returns a channel that will
+// receive the results. If no flight of key is in the air, DoChan runs fn in a new
+// goroutine, which inherits the caller's profiler labels.
 //
 // The channel has room for the one value it gets, and is never closed. It may
 // be abandoned; that does not stop fn. Channels of one flight receive in the
@@ -130,11 +128,21 @@ func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan ResultOf[V] {
 	d := &g.home(key).address
 	a, f := d.ClaimOrEnter(flight[K, V]{key: key, results: results})
 	if a != nil {
-		a.Send(do[K, V]{&call[K, V]{flight: flight[K, V]{key: key, results: results}, fn: fn}})
-	} else {
-		go leadChan(d, nil, f, fn)
+		c := ask(a, newCall(key, results))
+		if c.joined != nil {
+			return results
+		}
+		f = &c.flight
 	}
+	go leadChan(d, a, f, fn)
 	return results
+}
+
+// ask sends c to the owner, and returns it when the owner has answered.
+func ask[K comparable, V any](a *activation[K, V], c *call[K, V]) *call[K, V] {
+	a.Send(do[K, V]{c})
+	<-c.turn
+	return c
 }
 
 // Forget frees key: the next call with it calls its own function, even if a
@@ -156,7 +164,7 @@ func (g *GroupOf[K, V]) forget(key K, ifUnshared bool) (free bool) {
 	if !ok {
 		return true
 	}
-	m := &forget[K, V]{key: key, ifUnshared: ifUnshared, free: make(chan bool, 1)}
+	m := newForget[K, V](key, ifUnshared)
 	a.Send(m)
 	return <-m.free
 }

@@ -2,12 +2,15 @@ package singleflight
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math"
 	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -471,6 +474,38 @@ func TestDoChanRunsFnOnANewGoroutineAndDoesNotWait(t *testing.T) {
 	})
 }
 
+// As with x/sync, the goroutine of fn shows who asked for it.
+func TestDoChanStartsTheGoroutineOfFnInTheCaller(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+		gate := make(chan struct{})
+		var landed []<-chan Result
+		for _, who := range []string{"A", "B", "C", "D"} {
+			called := make(chan struct{})
+			go pprof.Do(t.Context(), pprof.Labels("who", who), func(context.Context) {
+				caller := goroutine()
+				landed = append(landed, g.DoChan(who, func() (any, error) {
+					stack := string(debug.Stack())
+					<-gate
+					return [2]string{caller, stack}, nil
+				}))
+				close(called)
+			})
+			<-called
+		}
+		synctest.Wait()
+		var profile strings.Builder
+		require.NoError(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
+		for i := range landed {
+			assert.Contains(t, profile.String(), `labels: {"who":"`+string(rune('A'+i))+`"}`)
+		}
+		close(gate)
+		for _, results := range landed {
+			r := (<-results).Val.([2]string)
+			assert.Regexp(t, `\ncreated by .*singleflight\..*DoChan.* in goroutine `+r[0]+`\n`, r[1])
+		}
+	})
+}
+
 // goroutine returns the number of the goroutine that calls it.
 func goroutine() string {
 	stack := make([]byte, 64)
@@ -644,12 +679,13 @@ func TestSharedCountsACallThatJoinsAtTheLastMoment(t *testing.T) {
 		leader := goDo(g, "key", behind(gate, value(1)))
 		synctest.Wait()
 		stalled := stallOwner(t, g.of("key"))
-		joined := g.DoChan("key", never(t)) // is in the mailbox
+		joined := goDo(g, "key", never(t))
+		synctest.Wait() // the call is in the mailbox
 		close(gate)
 		synctest.Wait() // fn has ended, and done is behind it in the mailbox
 		close(stalled)
 		assert.Equal(t, outcome{val: 1, shared: true}, <-leader)
-		assert.Equal(t, Result{Val: 1, Shared: true}, <-joined)
+		assert.Equal(t, outcome{val: 1, shared: true}, <-joined)
 	})
 }
 
@@ -712,7 +748,6 @@ func TestResultChannelGetsOneValueAndIsNeverClosed(t *testing.T) {
 func joinInAdvance(g *Group, results chan Result, calls ...*call[string, any]) *flight[string, any] {
 	_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", results: results})
 	for _, c := range calls {
-		c.key = "key"
 		a, _ := g.address.Claim()
 		a.Send(do[string, any]{c})
 	}
@@ -729,7 +764,7 @@ func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
 		var calls []*call[string, any]
 		for range 3 {
 			results := make(chan Result)
-			calls = append(calls, &call[string, any]{flight: flight[string, any]{results: results}})
+			calls = append(calls, newCall("key", results))
 			released = append(released, receives(results))
 		}
 		f := joinInAdvance(&g, leader, calls...)
@@ -750,11 +785,15 @@ func TestDosAreReleasedInRows(t *testing.T) {
 		var calls []*call[string, any]
 		var released []func() bool
 		for range 2*row + 2 {
-			turn := make(chan struct{})
-			calls = append(calls, &call[string, any]{flight: flight[string, any]{turn: turn}})
-			released = append(released, receives(turn))
+			calls = append(calls, newCall[string, any]("key", nil))
 		}
 		f := joinInAdvance(&g, nil, calls...)
+		synctest.Wait()
+		for i, c := range calls {
+			<-c.turn
+			c.joined.turns[i] = make(chan struct{})
+			released = append(released, receives(c.joined.turns[i]))
+		}
 		go leadChan(&g.address, nil, f, value(1))
 		for first := 0; first < len(calls); first += row {
 			synctest.Wait()
@@ -915,6 +954,15 @@ func TestLoneDoAllocatesOnce(t *testing.T) {
 		fn := value(nil)
 		assert.Equal(t, 1, int(testing.AllocsPerRun(1_000, func() { g.Do("key", fn) })))
 	})
+}
+
+// A closure that Do would pass to another goroutine would be allocated.
+func TestDoDoesNotMakeFnEscape(t *testing.T) {
+	var g GroupOf[int, int]
+	sum := 0
+	assert.Equal(t, 1, int(testing.AllocsPerRun(1_000, func() {
+		g.Do(1, func() (int, error) { sum++; return sum, nil })
+	})))
 }
 
 func TestDoThatMeetsALiveOwnerAllocatesAtMostTwice(t *testing.T) {

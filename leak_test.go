@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"unsafe"
 	"weak"
 
 	"github.com/stretchr/testify/assert"
@@ -218,10 +219,58 @@ func inAndOutOfBubbles(t *testing.T, g group[string, any]) {
 type blob [1 << 10]byte
 
 // requireFreed fails if the memory that p points to is still referred to.
-func requireFreed(t *testing.T, p weak.Pointer[blob]) {
+func requireFreed[T any](t *testing.T, p weak.Pointer[T]) {
 	t.Helper()
 	runtime.GC()
-	require.Nil(t, p.Value(), "the result is still referred to")
+	require.Nil(t, p.Value(), "the memory is still referred to")
+}
+
+// A call that waits needs neither its key, which may be a small part of a large
+// string, nor its fn, which may have captured anything.
+func TestWaiterKeepsNeitherItsKeyNorItsFn(t *testing.T) {
+	for name, join := range map[string]func(g group[string, any], key string, fn func() (any, error)){
+		"Do":     func(g group[string, any], key string, fn func() (any, error)) { go g.Do(key, fn) },
+		"DoChan": func(g group[string, any], key string, fn func() (any, error)) { g.DoChan(key, fn) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+				newKey := func() string { return strings.Repeat("key", 1<<10) }
+				gate := make(chan struct{})
+				leader := g.DoChan(newKey(), behind(gate, value(1)))
+				var keys []weak.Pointer[byte]
+				var captured []weak.Pointer[blob]
+				for range 10 {
+					key, b := newKey(), new(blob)
+					join(g, key, func() (any, error) { return b, nil })
+					keys = append(keys, weak.Make(unsafe.StringData(key)))
+					captured = append(captured, weak.Make(b))
+				}
+				synctest.Wait()
+				for i := range keys {
+					requireFreed(t, keys[i])
+					requireFreed(t, captured[i])
+				}
+				close(gate)
+				assert.Equal(t, Result{Val: 1, Shared: true}, <-leader)
+			})
+		})
+	}
+}
+
+func TestOwnerKeepsNoCallThatHasJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		gate := make(chan struct{})
+		leader := g.DoChan("key", behind(gate, value(1)))
+		a, _ := g.address.Claim()
+		joined := newCall("key", make(chan Result, 1))
+		a.Send(do[string, any]{joined})
+		<-joined.turn
+		require.NotNil(t, joined.joined)
+		requireFreed(t, weak.Make(joined))
+		close(gate)
+		<-leader
+	})
 }
 
 func TestNothingIsKeptAtRest(t *testing.T) {

@@ -21,10 +21,7 @@ type flight[K comparable, V any] struct {
 	// Immutable:
 	key     K
 	results chan ResultOf[V] // where the leader's caller waits, for DoChan
-
-	// turn is where the leader waits for an answer of the owner. The leader
-	// makes it, with room for the answer, and hands it over with its message.
-	turn chan struct{}
+	turn    chan struct{}    // where the call waits for the owner; see newTurn
 
 	// Owned by the owner until it answers done, then by the leader:
 	waiters *waiters[V] // nil if nobody has joined
@@ -33,25 +30,32 @@ type flight[K comparable, V any] struct {
 // waiters are the calls that have joined a flight. They change hands with it.
 type waiters[V any] struct {
 	channels []chan ResultOf[V] // of DoChan
-	turns    []chan struct{}    // of Do
+	turns    []chan struct{}    // of Do, each with room
 
 	// Written by the leader, before anybody gets a turn:
 	result result[V]
 }
 
 // A call is a Do or DoChan that asks the owner. It becomes a flight, the one
-// embedded here; or it joins another flight, and then gets the result of that,
-// or the turn to read it.
+// embedded here, or it joins another flight.
 type call[K comparable, V any] struct {
 	flight[K, V]
 
-	// Immutable:
-	fn func() (V, error) // what a DoChan runs if it becomes a flight
-
-	// Written by the owner, read by a Do when it gets the turn:
+	// Written by the owner before it answers:
 	joined *waiters[V] // nil if the call became a flight
-	seat   int         // where in joined.turns it is
+	seat   int         // where in joined.turns a Do is
 }
+
+// newCall returns a call to be sent in a do. results is nil for a Do.
+func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
+	return &call[K, V]{flight: flight[K, V]{key: key, results: results, turn: newTurn()}}
+}
+
+// newTurn returns a channel on which a call gets the answer to its do, and after
+// that the answer to its done if it leads, or the landing if it is a Do that has
+// joined. It has room for both, so that neither the owner nor a leader waits for
+// the receiver.
+func newTurn() chan struct{} { return make(chan struct{}, 2) }
 
 // joinable returns the flights that the owner owns. In the beginning that is the
 // one that was in the air before there was an owner.
@@ -63,9 +67,8 @@ func joinable[K comparable, V any](o *owner[K, V]) flights[K, V] {
 	return o.State
 }
 
-// do comes from a caller. A call that joins a flight is answered when that has
-// landed. One that becomes a flight keeps its claim for done; a Do is told so,
-// and for a DoChan the owner starts the goroutine that leads.
+// do comes from a caller. The answer tells it whether it leads or has joined. A
+// leader keeps its claim for done.
 type do[K comparable, V any] struct{ call *call[K, V] }
 
 func (m do[K, V]) Handle(o *owner[K, V]) {
@@ -73,12 +76,8 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 	if f, ok := flights[c.key]; ok {
 		f.join(c)
 		o.Release()
-		return
-	}
-	flights[c.key] = &c.flight
-	if c.results != nil {
-		go leadChan(nil, o.Activation, &c.flight, c.fn)
-		return
+	} else {
+		flights[c.key] = &c.flight
 	}
 	c.turn <- struct{}{}
 }
@@ -86,6 +85,15 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 // done comes from a leader whose fn has ended. The answer gives it the waiters.
 // It releases nobody before, and by then the key is free.
 type done[K comparable, V any] struct{ flight *flight[K, V] }
+
+// newDone returns the message for f, whose turn is not made yet if the leader
+// began alone.
+func newDone[K comparable, V any](f *flight[K, V]) done[K, V] {
+	if f.turn == nil {
+		f.turn = newTurn()
+	}
+	return done[K, V]{f}
+}
 
 func (m done[K, V]) Handle(o *owner[K, V]) {
 	f, flights := m.flight, joinable(o)
@@ -101,7 +109,11 @@ func (m done[K, V]) Handle(o *owner[K, V]) {
 type forget[K comparable, V any] struct {
 	key        K
 	ifUnshared bool      // spare a flight that has waiters
-	free       chan bool // the answer; has room for it
+	free       chan bool // the answer; has room for it, as a turn has
+}
+
+func newForget[K comparable, V any](key K, ifUnshared bool) *forget[K, V] {
+	return &forget[K, V]{key: key, ifUnshared: ifUnshared, free: make(chan bool, 1)}
 }
 
 func (m *forget[K, V]) Handle(o *owner[K, V]) {
@@ -115,16 +127,16 @@ func (m *forget[K, V]) Handle(o *owner[K, V]) {
 	m.free <- free
 }
 
-// join makes c the last waiter of f.
+// join makes c the last waiter of f. Of c itself nothing is kept.
 func (f *flight[K, V]) join(c *call[K, V]) {
 	if f.waiters == nil {
 		f.waiters = new(waiters[V])
 	}
 	w := f.waiters
+	c.joined, c.seat = w, len(w.turns)
 	if c.results != nil {
 		w.channels = append(w.channels, c.results)
 		return
 	}
-	c.joined, c.seat = w, len(w.turns)
 	w.turns = append(w.turns, c.turn)
 }

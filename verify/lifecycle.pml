@@ -10,7 +10,7 @@
 #define DOS 3                /* callers that make one Do, with either key */
 #endif
 #ifndef FORGETS
-#define FORGETS 0            /* callers that make one Forget, with either key */
+#define FORGETS 0            /* callers that make one Forget or ForgetUnshared, with either key */
 #endif
 #ifndef MIXED
 #define MIXED 0              /* callers (at most 1) that make a DoChan, a Forget and a Do, all with key 0 */
@@ -22,7 +22,7 @@
 #define NONE  255
 #define OVER  -1
 
-mtype = { do_, done_, forget_ };
+mtype = { do_, done_, forget_, forgetUnshared_ };
 
 /* Address: what it shows. The entry of call c, who is alone, is c; that of
  * activation a is CALLS + a. */
@@ -40,29 +40,37 @@ typedef Activation {
 Activation act[CALLS];
 byte acts;                   /* how many have begun */
 chan mailbox[CALLS] = [ROOM] of { mtype, byte };
-#ifdef TWO_MAILBOXES
-chan forgets[CALLS] = [ROOM] of { mtype, byte };
-#endif
 
 /* call, and the flight in it */
 typedef Call {
 	byte key;
 	bool doChan;
-	bool leads;          /* joined is nil when it gets the turn */
+	bool leads;          /* joined is nil when do is answered */
 	byte flight = NONE;  /* what it led or joined */
 	byte waiters;        /* of its flight, a bit each */
 	bool joined;         /* its flight was joined */
 	bool forgotten;      /* its flight was */
+	bool unshared;       /* by ForgetUnshared */
 	bool running;        /* fn */
+	byte due;            /* turns that it waits for, now or next */
+	bool delivered;      /* its channel has received */
 };
 Call call[CALLS];
-chan turn[CALLS] = [1] of { bit };
+chan turn[CALLS] = [2] of { bit };
 chan results[CALLS] = [1] of { bit };
 
 /* What must hold. */
 byte alive;                  /* activations: never two */
 byte runningFor[KEYS];       /* flights that were not forgotten: never two */
 byte returned;               /* callers */
+
+inline give(c) {             /* the turn: to a call that waits for it, and once */
+	atomic { assert(call[c].due > 0); call[c].due--; turn[c]!0 }
+}
+
+inline deliver(c) {          /* the result, to the channel of a DoChan */
+	atomic { assert(!call[c].delivered); call[c].delivered = true; results[c]!0 }
+}
 
 inline clear(e) {            /* CompareAndSwap(e, nil) */
 	atomic { if :: current == e -> current = NONE :: else fi }
@@ -155,15 +163,8 @@ inline leave(a) {
 
 /* Send */
 inline send(a, kind, c) {
-	assert(act[a].claims != OVER);
-#ifdef TWO_MAILBOXES
-	if
-	:: kind == forget_ -> forgets[a]!kind(c)
-	:: else -> mailbox[a]!kind(c)
-	fi;
-#else
+	atomic { assert(act[a].claims != OVER); call[c].due++ };
 	mailbox[a]!kind(c);
-#endif
 #ifdef LATE_GO
 	if :: begins -> run owner(a); begins = false :: else fi
 #endif
@@ -185,8 +186,14 @@ inline release(a) {
 	if :: ended -> clear(CALLS + a) :: else fi
 }
 
+#ifdef SPARES_NOBODY
+#define spared false
+#else
+#define spared (kind == forgetUnshared_ && call[f].joined)
+#endif
+
 proctype owner(byte a) {
-	bool ended, releases, answers;
+	bool ended, releases;
 	mtype kind;
 	byte c, k, f;
 
@@ -194,11 +201,7 @@ proctype owner(byte a) {
 	:: ended -> break
 	:: !ended ->
 		atomic {
-#ifdef TWO_MAILBOXES
-			if :: mailbox[a]?kind(c) :: forgets[a]?kind(c) fi;
-#else
 			mailbox[a]?kind(c);
-#endif
 			if                                 /* joinable */
 			:: !act[a].adopted ->
 				act[a].adopted = true;
@@ -208,28 +211,25 @@ proctype owner(byte a) {
 			fi;
 			k = call[c].key;
 			f = act[a].byKey[k];
-			releases = true; answers = true;
+			releases = true;
 			if
 			:: kind == do_ && f != NONE ->     /* join */
 				call[f].waiters = call[f].waiters | (1 << c);
 				call[f].joined = true;
 				call[c].flight = f;
-				answers = false
+				if :: !call[c].doChan -> call[c].due++ :: else fi
 			:: kind == do_ && f == NONE ->
 				act[a].byKey[k] = c;
 				call[c].leads = true;
-				releases = false;
-				if
-				:: call[c].doChan -> run lead(a, c); answers = false
-				:: else
-				fi
+				releases = false
 			:: kind == done_ ->
 				if :: f == c -> act[a].byKey[k] = NONE :: else fi
-			:: kind == forget_ ->
-				act[a].byKey[k] = NONE;
+			:: else ->                         /* forget, unless spared */
 				if
-				:: f != NONE ->
+				:: f != NONE && !spared ->
+					act[a].byKey[k] = NONE;
 					call[f].forgotten = true;
+					call[f].unshared = (kind == forgetUnshared_);
 					if :: call[f].running -> runningFor[k]-- :: else fi
 				:: else
 				fi
@@ -237,11 +237,11 @@ proctype owner(byte a) {
 			kind = 0; k = 0; f = 0
 		};
 #ifdef ANSWER_BEFORE_RELEASE
-		if :: answers -> turn[c]!0 :: else fi;
+		give(c);
 		if :: releases -> release(a) :: else fi;
 #else
 		if :: releases -> release(a) :: else fi;
-		if :: answers -> turn[c]!0 :: else fi;
+		give(c);
 #endif
 		c = 0
 	od;
@@ -277,13 +277,21 @@ inline leadInline(a, c) {
 		turn[c]?_;
 #endif
 	fi;
-	joined = call[c].joined;
+	atomic {
+		joined = call[c].joined;
+		/* No call is released before the key is free: neither the leader
+		 * nor, below, its waiters. */
+		if
+		:: a == NONE -> assert(current != c && !joined)
+		:: else -> assert(act[a].byKey[call[c].key] != c || act[a].claims == OVER)
+		fi;
+		assert(!(joined && call[c].unshared));     /* a shared flight is spared */
+		if :: call[c].doChan -> deliver(c) :: else fi
+	};
 	do
 	:: call[c].waiters == 0 -> break
 	:: else ->
 		atomic {
-			/* Nobody is released before the key is free. */
-			assert(a != NONE && (act[a].byKey[call[c].key] != c || act[a].claims == OVER));
 			w = 0;
 			do
 			:: call[c].waiters & (1 << w) -> break
@@ -291,16 +299,19 @@ inline leadInline(a, c) {
 			od;
 			call[c].waiters = call[c].waiters & ~(1 << w);
 			if
-			:: call[w].doChan -> results[w]!0
-			:: else -> turn[w]!0
+			:: call[w].doChan -> deliver(w)
+			:: else ->
+				give(w);
+#ifdef RELEASED_TWICE
+				give(w)
+#endif
 			fi;
 			w = 0
 		}
 	od;
 	atomic {
 		assert(joined == call[c].joined);          /* Shared is exact */
-		joined = false;
-		if :: call[c].doChan -> results[c]!0 :: else fi
+		joined = false
 	}
 }
 
@@ -317,7 +328,10 @@ inline Do(c) {
 	:: else ->
 		send(a, do_, c);
 		turn[c]?_;
-		if :: call[c].leads -> leadInline(a, c) :: else fi
+		if
+		:: call[c].leads -> leadInline(a, c)
+		:: else -> turn[c]?_                       /* the landing */
+		fi
 	fi
 }
 
@@ -326,16 +340,19 @@ inline DoChan(c) {
 	claimOrEnter(a, c);
 	if
 	:: a == NONE -> run lead(NONE, c)
-	:: else -> send(a, do_, c)
+	:: else ->
+		send(a, do_, c);
+		turn[c]?_;
+		if :: call[c].leads -> run lead(a, c) :: else fi
 	fi
 }
 
-inline Forget(c) {
+inline Forget(c, kind) {             /* and ForgetUnshared */
 	claim(a);
 	if
 	:: a == NONE
 	:: else ->
-		send(a, forget_, c)
+		send(a, kind, c)
 #ifndef FORGET_UNANSWERED
 		;
 		turn[c]?_
@@ -355,7 +372,7 @@ proctype caller() {
 	byte a, e, w;
 	bool entered, begins, over, joined;
 	DoChan(0);
-	Forget(1);
+	Forget(1, forget_);
 	Do(2);
 	assert(call[2].flight != 0);                       /* it was forgotten */
 	results[0]?_;
@@ -374,7 +391,10 @@ proctype forgetter(byte c) {
 	byte a, e;
 	bool begins, over;
 	if :: call[c].key = 0 :: call[c].key = 1 fi;
-	Forget(c);
+	if
+	:: Forget(c, forget_)
+	:: Forget(c, forgetUnshared_)
+	fi;
 	returns()
 }
 

@@ -14,17 +14,17 @@ func one(name, file, from, to string) mutant { return mutant{name, []edit{{file,
 var mutants = []mutant{
 	// Of the landing.
 	{"waiters are released before the key is free", []edit{
-		{"flight.go", "	if a == nil {\n		a = d.Leave()\n	}\n", `	if f.waiters != nil {
+		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", `	if f.waiters != nil {
 		f.waiters.release(r)
 	}
 	if a == nil {
-		a = d.Leave()
+		a = d.Leave(f)
 	}
 `},
 		{"flight.go", "	if w != nil {\n		w.release(r)\n	}\n", ""},
 	}},
 	{"shared is computed before the key is free", []edit{
-		{"flight.go", "	if a == nil {\n		a = d.Leave()\n	}\n", "	shared = f.waiters != nil\n	if a == nil {\n		a = d.Leave()\n	}\n"},
+		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", "	shared = f.waiters != nil\n	if a == nil {\n		a = d.Leave(f)\n	}\n"},
 		{"flight.go", "ResultOf[V]{r.val, r.err, w != nil}", "ResultOf[V]{r.val, r.err, shared}"},
 		{"flight.go", "	return w != nil\n", "	return shared\n"},
 	}},
@@ -40,10 +40,11 @@ var mutants = []mutant{
 		"w.channels = append(w.channels, c.results)", "w.channels = append([]chan ResultOf[V]{c.results}, w.channels...)"),
 	one("only the first row of waiters is released", "flight.go",
 		"first < len(w.turns); first += row", "first < min(1, len(w.turns)); first += row"),
-	one("a row is released by whoever panics or exits first", "group.go", `			c.joined.releaseRow(c.seat)
-			v, err = c.joined.result.deliver()
-`, `			v, err = c.joined.result.deliver()
-			c.joined.releaseRow(c.seat)
+	one("a row is released by whoever panics or exits first", "flight.go", `	w.releaseRow(seat)
+	return w.result.deliver()
+`, `	v, err := w.result.deliver()
+	w.releaseRow(seat)
+	return v, err
 `),
 
 	// Of endings.
@@ -69,6 +70,27 @@ var mutants = []mutant{
 	}},
 	one("a claim is not released when a call joins", "messages.go",
 		"		f.join(c)\n		o.Release()\n", "		f.join(c)\n"),
+
+	{"a waiting Do keeps its fn", []edit{
+		{"flight.go", "await(turn chan struct{}, seat int) (V, error) {\n", "await(turn chan struct{}, seat int, fn func() (V, error)) (V, error) {\n	defer runtime.KeepAlive(fn)\n"},
+		{"group.go", "c.joined.await(c.turn, c.seat)", "c.joined.await(c.turn, c.seat, fn)"},
+	}},
+	one("a waiting Do keeps its key", "group.go",
+		"			v, err = c.joined.await(c.turn, c.seat)\n", "			defer func() { c.joined = nil }()\n			v, err = c.joined.await(c.turn, c.seat)\n"),
+	{"the owner keeps the calls that have joined", []edit{
+		{"messages.go", "	channels []chan ResultOf[V] // of DoChan\n", "	channels []chan ResultOf[V] // of DoChan\n	calls    []any\n"},
+		{"messages.go", "	w := f.waiters\n", "	w := f.waiters\n	w.calls = append(w.calls, c)\n"},
+	}},
+	{"Do lets fn escape", []edit{
+		{"messages.go", "	seat   int         // where in joined.turns a Do is\n", "	seat   int\n	fn     func() (V, error)\n"},
+		{"group.go", "		f = &c.flight\n	}\n	var r", "		f, c.fn = &c.flight, fn\n	}\n	var r"},
+	}},
+	{"the owner starts the goroutine that leads", []edit{
+		{"messages.go", "	seat   int         // where in joined.turns a Do is\n", "	seat   int\n	start  func()\n"},
+		{"messages.go", "		flights[c.key] = &c.flight\n	}\n", "		flights[c.key] = &c.flight\n		if c.start != nil {\n			go c.start()\n		}\n	}\n"},
+		{"group.go", "		c := ask(a, newCall(key, results))\n		if c.joined != nil {\n			return results\n		}\n		f = &c.flight\n	}\n",
+			"		c := newCall(key, results)\n		c.start = func() { leadChan(d, a, &c.flight, fn) }\n		ask(a, c)\n		return results\n	}\n"},
+	}},
 
 	// Of bad input.
 	one("unhashable keys are not checked", "group.go",
