@@ -240,6 +240,7 @@ var endings = []struct {
 			assert.Equal(t, errFn, p.Value)
 			assert.ErrorIs(t, p, errFn)
 			assert.Contains(t, string(p.Stack), "singleflight.panicInFn(")
+			assert.Regexp(t, `\ncreated by .* in goroutine \d+\n.*\n$`, string(p.Stack), "the whole stack")
 			assert.NotRegexp(t, `^goroutine \d+`, string(p.Stack))
 		},
 	},
@@ -597,6 +598,25 @@ func TestForgottenFlightGoesOnForThoseWhoJoinedIt(t *testing.T) {
 		close(gate)
 		assert.Equal(t, Result{Val: 1, Shared: true}, <-leader)
 		assert.Equal(t, outcome{val: 1, shared: true}, <-joined)
+	})
+}
+
+func TestForgetSparesOtherKeys(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+		gate := make(chan struct{})
+		forgotten := g.DoChan("key", behind(gate, value(1)))
+		another := g.DoChan("another", behind(gate, value(2)))
+		g.Forget("key")
+		joined := goDo(g, "another", never(t))
+		synctest.Wait()
+		g.ForgetUnshared("key")
+		joinedLater := goDo(g, "another", never(t))
+		synctest.Wait()
+		close(gate)
+		assert.Equal(t, Result{Val: 1}, <-forgotten)
+		assert.Equal(t, Result{Val: 2, Shared: true}, <-another)
+		assert.Equal(t, outcome{val: 2, shared: true}, <-joined)
+		assert.Equal(t, outcome{val: 2, shared: true}, <-joinedLater)
 	})
 }
 

@@ -176,6 +176,42 @@ func TestOwnerAnswersLast(t *testing.T) {
 	})
 }
 
+// The test receives no answer before the owner has handled one message more.
+func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // it would fail if the owner waited
+		var g Group
+		_, alone := g.address.ClaimOrEnter(flight[string, any]{key: "other"})
+		a, _ := g.address.Claim()
+
+		lead := newCall[string, any]("key", nil)
+		a.Send(do[string, any]{lead})
+		requireOwner(t, &g)
+		<-lead.turn
+
+		for _, results := range []chan Result{nil, make(chan Result, 1)} {
+			a, _ = g.address.Claim()
+			a.Send(do[string, any]{newCall("key", results)})
+			requireOwner(t, &g)
+		}
+
+		a, _ = g.address.Claim()
+		a.Send(newForget[string, any]("key", false))
+		requireOwner(t, &g)
+
+		a.Send(newDone(&lead.flight))
+		requireOwner(t, &g)
+		<-lead.turn
+		lead.waiters.release(new(result[any])) // nor does the leader
+
+		a = g.address.Leave(alone)
+		again, _ := g.address.Claim()
+		a.Send(newDone(alone))
+		again.Send(newForget[string, any]("key", false))
+		synctest.Wait()
+		requireRest(t, &g)
+	})
+}
+
 func TestLeaksAreSeen(t *testing.T) {
 	var g Group
 	gate := make(chan struct{})
@@ -270,6 +306,22 @@ func TestOwnerKeepsNoCallThatHasJoined(t *testing.T) {
 		requireFreed(t, weak.Make(joined))
 		close(gate)
 		<-leader
+	})
+}
+
+func TestMapHasOnlyFlights(t *testing.T) {
+	onBoth(t, func(t *testing.T, g group[string, any]) {
+		gate := make(chan struct{})
+		other := g.of("key").DoChan("other", behind(gate, value(nil)))
+		for range 3 {
+			g.Do("key", value(1))
+			<-g.DoChan("key", value(1))
+			require.Equal(t, 1, requireOwner(t, g.of("key")), "landed flights are in the map")
+			g.Do("key", func() (any, error) { g.Forget("key"); return nil, nil })
+			require.Equal(t, 1, requireOwner(t, g.of("key")), "forgotten flights are in the map")
+		}
+		close(gate)
+		<-other
 	})
 }
 
