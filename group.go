@@ -53,6 +53,10 @@ package singleflight
 // The zero GroupOf is ready for use. A GroupOf must not be copied after first
 // use. There is nothing to close.
 //
+// A V has at most 65,504 bytes, or the program does not compile: it goes through
+// channels, whose elements the compiler limits to 64 KiB. For larger values, use
+// a pointer.
+//
 // All methods may be called by any number of goroutines at once. They panic,
 // and do nothing else, if the key cannot be hashed, as when K is any and the key
 // a slice. A key that does not equal itself, such as NaN, equals no other: every

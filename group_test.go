@@ -889,6 +889,27 @@ func TestTypedKeysAndValues(t *testing.T) {
 	})
 }
 
+// Channels hold at most 64 KiB, and those of DoChan hold a ResultOf. GroupOf's
+// doc gives the limit.
+func TestLargestValue(t *testing.T) {
+	type large = [65_504]byte
+	inBothLives(t, "other", func(t *testing.T, g group[string, large]) {
+		fn := func() (v large, err error) {
+			v[len(v)-1] = 1
+			return v, nil
+		}
+		v, _, _ := g.Do("key", fn)
+		assert.EqualValues(t, 1, v[len(v)-1])
+		r := <-g.DoChan("key", fn)
+		assert.EqualValues(t, 1, r.Val[len(v)-1])
+	})
+	t.Run("and larger", func(t *testing.T) {
+		output, err := exec.Command("go", "build", "./testdata/large").CombinedOutput()
+		require.Error(t, err)
+		assert.Contains(t, string(output), "channel element type too large")
+	})
+}
+
 func TestNilFnPanicsInTheCallerAndLeavesTheKeyFree(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		assert.PanicsWithValue(t, nilFunc, func() { g.Do("key", nil) })
