@@ -252,6 +252,29 @@ func inAndOutOfBubbles(t *testing.T, g group[string, any]) {
 	use(t)
 }
 
+// What README says of a Group that is in use on both sides of a bubble's border.
+func TestUseOnBothSidesOfABubbleCrashes(t *testing.T) {
+	for _, side := range []string{"alone outside", "owner outside"} {
+		t.Run(side, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, g group[string, any]) {
+				output, status := inAnotherProcess(t, func() {
+					gate := make(chan struct{})
+					landed := g.of("inside").DoChan("outside", behind(gate, value(1)))
+					if side == "owner outside" {
+						// An answer in this moment would be another way to crash.
+						stallOwner(t, g.of("inside"))
+					}
+					synctest.Test(t, func(*testing.T) { g.Do("inside", value(2)) })
+					close(gate)
+					<-landed
+				})
+				assert.Equal(t, 2, status)
+				assert.Regexp(t, "panic: deadlock: .* bubble", output)
+			})
+		})
+	}
+}
+
 type blob [1 << 10]byte
 
 // requireFreed fails if the memory that p points to is still referred to.
