@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"image/color"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,66 +15,109 @@ import (
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/actorflight/singleflight/bench/peer"
 )
 
 // draw draws the ratios of times to an SVG file: a column for each workload, a
-// mark in it for each peer, and x/sync as the line at 1.
+// mark in it for each peer, and x/sync as the line at 1. The columns are in two
+// panels, and the legend has a place of its own.
 func (r report) draw(file string) error {
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
+	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row row) bool { return !row.Unit.IsTime() })
+	highest := 1.0
+	for _, row := range rows {
+		for _, e := range row.Entries {
+			highest = max(highest, e.Ratio.Median)
+		}
+	}
+	var panels [][]*plot.Plot
+	var legend plot.Legend
+	for half := range slices.Chunk(rows, max(1, (len(rows)+1)/2)) {
+		p, l, err := r.panel(half, highest)
+		if err != nil {
+			return err
+		}
+		panels, legend = append(panels, []*plot.Plot{p}), l
+	}
+
+	if len(panels) > 0 {
+		// It is no label of the axis, for which gonum/plot leaves room at the
+		// wrong place of a logarithmic one.
+		panels[0][0].Title.Text = "Time, in multiples of x/sync's (lower is better)"
+	}
+
+	canvas := vgsvg.New(width, height)
+	all := draw.Crop(draw.New(canvas), vg.Points(6), 0, vg.Points(6), -vg.Points(6))
+	marks := draw.Crop(all, 0, -legendWidth, 0, 0)
+	for i, row := range plot.Align(panels, draw.Tiles{Rows: len(panels), Cols: 1, PadY: vg.Points(12)}, marks) {
+		panels[i][0].Draw(row[0])
+	}
+	legend.Draw(draw.Crop(all, width-legendWidth+vg.Points(6), 0, 0, 0))
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	_, err = canvas.WriteTo(out)
+	return errors.Join(err, out.Close())
+}
+
+const (
+	width       = 28 * vg.Centimeter
+	height      = 16 * vg.Centimeter
+	legendWidth = 4.9 * vg.Centimeter
+
+	spaced = 0.92 // how much of a column its marks take
+)
+
+// panel draws some of the rows. All panels have the same range and legend.
+func (r report) panel(rows []row, highest float64) (*plot.Plot, plot.Legend, error) {
 	p := plot.New()
-	p.Y.Label.Text = "time, in multiples of x/sync's (lower is better)"
 	p.Y.Scale = plot.LogScale{}
 	p.Y.Tick.Marker = plot.TickerFunc(ratioTicks)
-	p.Y.Min = least
-	p.Legend.Top = true
-	p.Legend.Padding = vg.Points(3)
-	p.Legend.TextStyle.Font.Size = vg.Points(10)
-
-	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row row) bool { return !row.Unit.IsTime() })
 	var names []string
 	for _, row := range rows {
-		names = append(names, row.Workload)
+		names = append(names, strings.Replace(row.Name, " ", "\n", 1))
 	}
 	p.NominalX(names...)
+	p.X.Tick.Label.Font.Size = vg.Points(10)
+	p.Y.Padding = 0
 
 	grid := plotter.NewGrid()
 	grid.Vertical.Width = 0
 	grid.Horizontal.Color = color.Gray{220}
 	line, err := plotter.NewLine(plotter.XYs{{X: -0.5, Y: 1}, {X: float64(len(rows)) - 0.5, Y: 1}})
 	if err != nil {
-		return err
+		return nil, plot.Legend{}, err
 	}
 	line.Width = vg.Points(1.5)
 	p.Add(grid, line)
-	p.Legend.Add(peer.Baseline, line)
 
-	for i, name := range r.Peers {
-		if name == peer.Baseline {
-			continue
-		}
+	legend := plot.NewLegend()
+	legend.Top, legend.Left = true, true
+	legend.Padding = vg.Points(3)
+	legend.TextStyle.Font.Size = vg.Points(10)
+	legend.Add(peer.Baseline, line)
+	others := slices.DeleteFunc(slices.Clone(r.Peers), func(name string) bool { return name == peer.Baseline })
+	for i, name := range others {
 		var marks plotter.XYs
 		for x, row := range rows {
-			if e := row.Entries[name]; e.Ratio > 0 {
-				// Side by side, so that none hides another.
-				offset := (float64(i)+0.5)/float64(len(r.Peers)) - 0.5
-				marks = append(marks, plotter.XY{X: float64(x) + 0.8*offset, Y: max(e.Ratio, least)})
+			if e := row.Entries[name]; e.Ratio.Median > 0 {
+				// Side by side, so that none covers another.
+				offset := (float64(i)+0.5)/float64(len(others)) - 0.5
+				marks = append(marks, plotter.XY{X: float64(x) + spaced*offset, Y: max(e.Ratio.Median, least)})
 			}
 		}
-		if len(marks) == 0 {
-			continue
+		s := &plotter.Scatter{XYs: marks, GlyphStyle: glyph(i, strings.HasPrefix(name, peer.Own))}
+		if len(marks) > 0 {
+			p.Add(s)
 		}
-		s, err := plotter.NewScatter(marks)
-		if err != nil {
-			return err
-		}
-		s.GlyphStyle = glyph(i, strings.HasPrefix(name, peer.Own))
-		p.Add(s)
-		p.Legend.Add(name, s)
+		legend.Add(name, s)
 	}
-	p.X.Min, p.X.Max = -0.5, float64(len(rows))+1.8 // room for the legend
-	return p.Save(26*vg.Centimeter, 12*vg.Centimeter, file)
+	p.X.Min, p.X.Max = -0.5, float64(len(rows))-0.5
+	p.Y.Min, p.Y.Max = least/1.2, highest*1.2
+	return p, legend, nil
 }
 
 // least is the least ratio that has a place of its own.
@@ -96,9 +141,9 @@ func ratioTicks(low, high float64) (ticks []plot.Tick) {
 
 // glyph sets this library's marks apart from its peers'.
 func glyph(i int, own bool) draw.GlyphStyle {
-	style := draw.GlyphStyle{Radius: vg.Points(3), Shape: plotutil.Shape(i), Color: plotutil.DarkColors[i%len(plotutil.DarkColors)]}
+	style := draw.GlyphStyle{Radius: vg.Points(2.8), Shape: plotutil.Shape(i), Color: plotutil.DarkColors[i%len(plotutil.DarkColors)]}
 	if own {
-		style.Radius, style.Shape = vg.Points(5), draw.CircleGlyph{}
+		style.Radius, style.Shape = vg.Points(3.6), draw.CircleGlyph{}
 	}
 	return style
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/plot/vg"
 
 	"github.com/actorflight/singleflight/bench/peer"
 	"github.com/actorflight/singleflight/bench/workload"
@@ -64,15 +65,56 @@ func TestSummary(t *testing.T) {
 	r := summarize(o, []round{measured(400, 100), measured(500, 100), measured(600, 300)})
 
 	busy := r.Rows[0].Entries
-	assert.Equal(t, entry{Figure: 500, Ratio: 4, Low: 2, High: 5}, busy[peer.Own])
-	assert.Equal(t, entry{Figure: 100, Ratio: 1, Low: 1, High: 1}, busy[peer.Baseline])
-	assert.Equal(t, entry{Figure: 300}, r.Rows[1].Entries[peer.Own], "there is no ratio to nothing")
+	assert.Equal(t, entry{Figure: spread{500, 400, 600}, Ratio: spread{4, 2, 5}}, busy[peer.Own])
+	assert.Equal(t, entry{Figure: spread{100, 100, 300}, Ratio: spread{1, 1, 1}}, busy[peer.Baseline])
+	assert.Equal(t, entry{Figure: spread{300, 300, 300}}, r.Rows[1].Entries[peer.Own], "there is no ratio to nothing")
+	assert.Equal(t, spread{2.5, 2, 3}, r.Trips)
 
 	var text bytes.Buffer
 	r.print(&text)
-	assert.Contains(t, text.String(), "| busy | 100ns | 4.00 |")
+	assert.Contains(t, text.String(), "| busy | 100ns (100ns–300ns) | 4.00 (2.00–5.00) |")
 	assert.Contains(t, text.String(), "| waiter | 0 B | 300 B |")
-	assert.Contains(t, text.String(), "takes 2.50 of them")
+	assert.Contains(t, text.String(), "takes 500ns. A round trip between two goroutines takes 200ns; the Do takes 2.5 of them.")
+}
+
+func TestSpreadIsTheMiddleHalfOfTheRounds(t *testing.T) {
+	value := func(r round) float64 { return r.roundTrip }
+	rounds := make([]round, 7)
+	for i := range rounds {
+		rounds[i].roundTrip = float64(10 * (7 - i))
+	}
+	assert.Equal(t, spread{40, 20, 60}, over(rounds, value))
+	assert.Equal(t, spread{70, 70, 70}, over(rounds[:1], value))
+	assert.Equal(t, spread{65, 60, 70}, over(rounds[:2], value))
+}
+
+func TestPeersTakeTurns(t *testing.T) {
+	peers := []peer.Peer{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+	var orders []string
+	for round := range 4 {
+		order := ""
+		for _, p := range inTurn(peers, round) {
+			order += p.Name
+		}
+		orders = append(orders, order)
+	}
+	assert.Equal(t, []string{"abc", "acb", "cab", "cba"}, orders)
+}
+
+// Marks stand side by side in a column. Their distance is what a column leaves to
+// each peer, and must be at least that of two of the largest marks.
+func TestMarksDoNotCoverEachOther(t *testing.T) {
+	figures := 0
+	for _, w := range workload.All {
+		for _, f := range w.Figures {
+			if f.Unit.IsTime() {
+				figures++
+			}
+		}
+	}
+	const axis = 2 * vg.Centimeter // at most, for the labels of the other axis
+	column := (width - legendWidth - axis) / vg.Length((figures+1)/2)
+	assert.GreaterOrEqual(t, spaced*column/vg.Length(len(peer.All)-1), 2*glyph(0, true).Radius)
 }
 
 func TestRun(t *testing.T) {
@@ -90,8 +132,8 @@ func TestRun(t *testing.T) {
 	require.Len(t, r.Rows, 3)
 	assert.Len(t, r.Rows[0].Entries, len(peer.All))
 	for name, e := range r.Rows[0].Entries {
-		assert.Positive(t, e.Figure, name)
-		assert.Positive(t, e.Ratio, name)
+		assert.Positive(t, e.Figure.Median, name)
+		assert.Positive(t, e.Ratio.Median, name)
 	}
 
 	text, err = os.ReadFile(chart)

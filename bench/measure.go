@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/actorflight/singleflight/bench/peer"
 	"github.com/actorflight/singleflight/bench/workload"
 )
 
@@ -20,7 +22,7 @@ type round struct {
 	roundTrip float64 // between two goroutines, in ns
 }
 
-type cell struct{ workload, peer string }
+type cell struct{ figure, peer string }
 
 // measure runs the rounds, and shows how far they are.
 func measure(o options, stderr io.Writer) ([]round, error) {
@@ -31,15 +33,17 @@ func measure(o options, stderr io.Writer) ([]round, error) {
 	rounds := make([]round, o.rounds)
 	for i := range rounds {
 		r := round{figures: make(map[cell]float64)}
-		trip, err := benchmark(workload.RoundTrip)
-		if err != nil {
-			return nil, fmt.Errorf("round trip: %w", err)
-		}
-		r.roundTrip = workload.NsPerOp(trip)
+		peers := inTurn(o.peers, i)
 		for _, w := range o.workloads {
 			step(fmt.Sprintf("round %d of %d: %-9s", i+1, o.rounds, w.Name))
-			for j := range o.peers {
-				p := o.peers[(i+j)%len(o.peers)] // another is first in each round
+			if w.Name == workload.Busy {
+				trip, err := benchmark(workload.RoundTrip)
+				if err != nil {
+					return nil, fmt.Errorf("round trip: %w", err)
+				}
+				r.roundTrip = workload.NsPerOp(trip)
+			}
+			for _, p := range peers {
 				if !w.Fits(p) {
 					continue
 				}
@@ -47,13 +51,29 @@ func measure(o options, stderr io.Writer) ([]round, error) {
 				if err != nil {
 					return nil, fmt.Errorf("%s on %s: %w", w.Name, p.Name, err)
 				}
-				r.figures[cell{w.Name, p.Name}] = w.Figure(result)
+				for _, f := range w.Figures {
+					r.figures[cell{f.Name, p.Name}] = f.Of(result)
+				}
 			}
 		}
 		rounds[i] = r
 	}
 	step("done")
 	return rounds, nil
+}
+
+// inTurn returns the peers in the order of a round: another is first in each, and
+// in every other round they run backwards, so that none always follows the same.
+func inTurn(peers []peer.Peer, round int) []peer.Peer {
+	n := len(peers)
+	ordered := make([]peer.Peer, n)
+	for i := range ordered {
+		ordered[i] = peers[(round+i)%n]
+	}
+	if round%2 == 1 {
+		slices.Reverse(ordered)
+	}
+	return ordered
 }
 
 // benchmark is testing.Benchmark, which does not tell of failures.

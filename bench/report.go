@@ -21,33 +21,54 @@ import (
 
 // A report is what a run found.
 type report struct {
-	Machine   string   `json:"machine"`
-	Go        string   `json:"go"`
-	Rounds    int      `json:"rounds"`
-	RoundTrip float64  `json:"round_trip_ns"` // median
-	Peers     []string `json:"peers"`
-	Rows      []row    `json:"workloads"`
+	Machine string   `json:"machine"`
+	Go      string   `json:"go"`
+	Rounds  int      `json:"rounds"`
+	Peers   []string `json:"peers"`
+	Rows    []row    `json:"figures"`
+
+	// RoundTrip is what a message and its answer take between two goroutines,
+	// in ns, and Trips, how many of them a Do of this library takes in busy.
+	RoundTrip spread `json:"round_trip_ns,omitzero"`
+	Trips     spread `json:"round_trips,omitzero"`
 }
 
-// A row is a workload with its entries by peer. A peer that it does not fit has
-// none.
+// A row is a figure with its entries by peer. A peer that the workload does not
+// fit has none.
 type row struct {
-	Workload string           `json:"workload"`
-	What     string           `json:"what"`
-	Unit     workload.Unit    `json:"unit"`
-	Entries  map[string]entry `json:"peers"`
+	workload.Figure
+	Entries map[string]entry `json:"peers"`
 }
 
-// An entry is what a workload found of a peer.
+// An entry is what is found of a peer, and its ratio to what is found of x/sync
+// in the same rounds. The ratio is 0 where x/sync's figure is next to nothing.
 type entry struct {
-	// Figure is the median of the rounds.
-	Figure float64 `json:"figure"`
+	Figure spread `json:"figure"`
+	Ratio  spread `json:"ratio,omitzero"`
+}
 
-	// Ratio is the median of the rounds' ratios to x/sync; Low and High are
-	// their bounds. All are 0 where x/sync's figure is next to nothing.
-	Ratio float64 `json:"ratio,omitzero"`
-	Low   float64 `json:"low,omitzero"`
-	High  float64 `json:"high,omitzero"`
+// A spread is what the rounds say of a value.
+type spread struct {
+	Median float64 `json:"median"`
+	Low    float64 `json:"low"` // the quartiles
+	High   float64 `json:"high"`
+}
+
+// isWide reports whether the middle half of the rounds is far apart.
+func (s spread) isWide() bool { return s.High > 1.25*s.Low }
+
+func over(rounds []round, value func(round) float64) spread {
+	values := make([]float64, len(rounds))
+	for i, r := range rounds {
+		values[i] = value(r)
+	}
+	slices.Sort(values)
+	last := len(values) - 1
+	return spread{
+		Median: (values[last/2] + values[(last+1)/2]) / 2,
+		Low:    values[last/4],
+		High:   values[last-last/4],
+	}
 }
 
 func summarize(o options, rounds []round) report {
@@ -56,51 +77,39 @@ func summarize(o options, rounds []round) report {
 		Go:      runtime.Version(),
 		Rounds:  len(rounds),
 	}
-	r.RoundTrip = median(rounds, func(r round) float64 { return r.roundTrip })
 	for _, p := range o.peers {
 		r.Peers = append(r.Peers, p.Name)
 	}
 	for _, w := range o.workloads {
-		row := row{Workload: w.Name, What: w.What, Unit: w.Unit, Entries: make(map[string]entry)}
-		for _, p := range o.peers {
-			if w.Fits(p) {
-				row.Entries[p.Name] = newEntry(rounds, cell{w.Name, p.Name}, cell{w.Name, peer.Baseline})
+		for _, f := range w.Figures {
+			row := row{Figure: f, Entries: make(map[string]entry)}
+			for _, p := range o.peers {
+				if w.Fits(p) {
+					row.Entries[p.Name] = newEntry(rounds, cell{f.Name, p.Name}, cell{f.Name, peer.Baseline})
+				}
+			}
+			r.Rows = append(r.Rows, row)
+			if _, ok := row.Entries[peer.Own]; ok && f.Name == workload.Busy {
+				r.RoundTrip = over(rounds, func(r round) float64 { return r.roundTrip })
+				r.Trips = over(rounds, func(r round) float64 { return r.figures[cell{f.Name, peer.Own}] / r.roundTrip })
 			}
 		}
-		r.Rows = append(r.Rows, row)
 	}
 	return r
 }
 
 func newEntry(rounds []round, of, baseline cell) entry {
-	e := entry{Figure: median(rounds, func(r round) float64 { return r.figures[of] })}
-	if median(rounds, func(r round) float64 { return r.figures[baseline] }) < 1 {
-		return e
+	e := entry{Figure: over(rounds, func(r round) float64 { return r.figures[of] })}
+	if over(rounds, func(r round) float64 { return r.figures[baseline] }).Median >= 1 {
+		e.Ratio = over(rounds, func(r round) float64 { return r.figures[of] / r.figures[baseline] })
 	}
-	ratios := sorted(rounds, func(r round) float64 { return r.figures[of] / r.figures[baseline] })
-	e.Ratio, e.Low, e.High = middle(ratios), ratios[0], ratios[len(ratios)-1]
 	return e
-}
-
-func median(rounds []round, of func(round) float64) float64 { return middle(sorted(rounds, of)) }
-
-func sorted(rounds []round, of func(round) float64) []float64 {
-	values := make([]float64, len(rounds))
-	for i, r := range rounds {
-		values[i] = of(r)
-	}
-	slices.Sort(values)
-	return values
-}
-
-func middle(sorted []float64) float64 {
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
 // print writes the ratios as a table that is also Markdown.
 func (r report) print(w io.Writer) {
 	fmt.Fprintf(w, "Ratios to x/sync in the same round, medians of %d rounds; lower is better.\n", r.Rounds)
+	fmt.Fprintln(w, "In parentheses the quartiles, where they are more than a quarter apart.")
 	fmt.Fprintf(w, "%s, %s.\n\n", r.Machine, r.Go)
 	others := slices.DeleteFunc(slices.Clone(r.Peers), func(name string) bool { return name == peer.Baseline })
 	header := table.Row{"workload", peer.Baseline}
@@ -116,36 +125,46 @@ func (r report) print(w io.Writer) {
 	t.AppendHeader(header)
 	t.SetColumnConfigs(columns)
 	for _, row := range r.Rows {
-		cells := table.Row{row.Workload, amount(row.Entries[peer.Baseline].Figure, row.Unit)}
+		inUnit := func(figure float64) string { return amount(figure, row.Unit) }
+		ratio := func(ratio float64) string { return fmt.Sprintf("%.2f", ratio) }
+		cells := table.Row{row.Name, row.Entries[peer.Baseline].Figure.text(inUnit)}
 		for _, name := range others {
 			e, ok := row.Entries[name]
 			switch {
 			case !ok:
 				cells = append(cells, "")
-			case e.Ratio == 0:
-				cells = append(cells, amount(e.Figure, row.Unit))
+			case e.Ratio == spread{}:
+				cells = append(cells, e.Figure.text(inUnit))
 			default:
-				cells = append(cells, fmt.Sprintf("%.2f", e.Ratio))
+				cells = append(cells, e.Ratio.text(ratio))
 			}
 		}
 		t.AppendRow(cells)
 	}
 	fmt.Fprintf(w, "%s\n\n", t.RenderMarkdown())
 	for _, row := range r.Rows {
-		fmt.Fprintf(w, "- %s: %s\n", row.Workload, row.What)
+		fmt.Fprintf(w, "- %s: %s\n", row.Name, row.What)
 	}
-	r.printRoundTrips(w)
+	r.printTrips(w)
 }
 
-// printRoundTrips says what it costs to ask an owner, beside what it costs at
-// least to ask anybody.
-func (r report) printRoundTrips(w io.Writer) {
+// printTrips says what it costs to ask an owner, beside what it costs at least to
+// ask another goroutine.
+func (r report) printTrips(w io.Writer) {
 	for _, row := range r.Rows {
-		if e, ok := row.Entries[peer.Own]; ok && row.Workload == "busy" {
-			fmt.Fprintf(w, "\nA round trip between two goroutines takes %.0f ns; a Do of actorflight that asks an owner, as in busy, takes %.2f of them.\n",
-				r.RoundTrip, e.Figure/r.RoundTrip)
+		if e, ok := row.Entries[peer.Own]; ok && row.Name == workload.Busy {
+			fmt.Fprintf(w, "\nA Do of actorflight that asks an owner, as in busy, takes %s. A round trip between two goroutines takes %s; the Do takes %.1f of them.\n",
+				amount(e.Figure.Median, row.Unit), amount(r.RoundTrip.Median, row.Unit), r.Trips.Median)
 		}
 	}
+}
+
+// text writes the median, and the quartiles if they are far apart.
+func (s spread) text(value func(float64) string) string {
+	if !s.isWide() {
+		return value(s.Median)
+	}
+	return fmt.Sprintf("%s (%s–%s)", value(s.Median), value(s.Low), value(s.High))
 }
 
 // amount writes a figure with its unit.
@@ -153,7 +172,7 @@ func amount(figure float64, unit workload.Unit) string {
 	if !unit.IsTime() {
 		return humanize.IBytes(uint64(figure))
 	}
-	threeDigits := time.Duration(math.Pow(10, math.Floor(math.Log10(figure))-2))
+	threeDigits := time.Duration(math.Pow(10, math.Floor(math.Log10(max(figure, 1)))-2))
 	return time.Duration(figure).Round(threeDigits).String()
 }
 

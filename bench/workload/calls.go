@@ -113,6 +113,16 @@ func doChan(b *testing.B, newGroup func() peer.Group) {
 	}
 }
 
+func busyChan(b *testing.B, newGroup func() peer.Group) {
+	g := newGroup().(peer.DoChanner)
+	land := fly(g, "other")
+	for b.Loop() {
+		g.DoChan("key", empty)
+	}
+	b.StopTimer()
+	land()
+}
+
 func recovery(b *testing.B, newGroup func() peer.Group) {
 	g := newGroup()
 	fail := func() (any, error) { panic("fn failed") }

@@ -1,5 +1,5 @@
 // Package workload holds what the peers are measured with. Each Workload is a
-// benchmark of b.N calls, or of b.N bursts of them, and reports one figure.
+// benchmark of b.N calls, or of b.N bursts of them.
 package workload
 
 import (
@@ -10,32 +10,50 @@ import (
 	"github.com/actorflight/singleflight/bench/peer"
 )
 
-// A Workload measures one thing of a peer.
+// A Workload measures something of a peer, mostly one figure.
 type Workload struct {
-	Name string
-	Unit Unit   // of the figure
-	What string // what the figure is
+	Name    string
+	Figures []Figure
 
 	run func(*testing.B, func() peer.Group)
 	fit func(peer.Peer) bool // nil: for all
 }
 
+// A Figure is what a workload reports in one unit.
+type Figure struct {
+	Name string // begins with that of the workload
+	Unit Unit
+	What string
+}
+
 // All are the workloads.
 var All = []Workload{
-	{Name: "alone", Unit: perCall, What: "one Do after another", run: alone},
-	{Name: "pair", Unit: perCall, What: "2 goroutines, each with its own key", run: pair},
-	{Name: "hotkey", Unit: perCall, What: "32 goroutines, one key", run: hotkey},
-	{Name: "busy", Unit: perCall, What: "one Do after another, while another flight is in the air", run: busy},
-	{Name: "contended", Unit: perCall, What: "64 goroutines, 1,024 keys", run: contended},
-	{Name: "service", Unit: perCall, What: "64 goroutines, 1,024 skewed keys, fn hashes 4 KiB", run: service},
-	{Name: "stampede", Unit: perBurst, What: "10,000 callers join a flight: from its release to the last return", run: stampede},
-	{Name: "bystander", Unit: perBurst, What: "the longest Do of another key while 100,000 waiters land", run: bystander},
-	{Name: "dochan", Unit: perCall, What: "one DoChan after another", run: doChan, fit: hasDoChan},
-	{Name: "recovery", Unit: perCall, What: "one Do after another, fn panics", run: recovery, fit: recovers},
-	{Name: "retained", Unit: perGroup, What: "what a Group keeps after 200,000 keys have landed", run: retained},
-	{Name: "flight", Unit: perPiece, What: "memory of a flight in the air", run: flight},
-	{Name: "waiter", Unit: perPiece, What: "memory of a waiter", run: waiter},
+	{"alone", one("alone", perCall, "one Do after another"), alone, nil},
+	{"pair", one("pair", perCall, "2 goroutines, each with its own key"), pair, nil},
+	{"hotkey", one("hotkey", perCall, "32 goroutines, one key"), hotkey, nil},
+	{Busy, one(Busy, perCall, "one Do after another, while another flight is in the air"), busy, nil},
+	{"contended", one("contended", perCall, "64 goroutines, 1,024 keys"), contended, nil},
+	{"service", one("service", perCall, "64 goroutines, 1,024 skewed keys, fn hashes 4 KiB"), service, nil},
+	{"stampede", one("stampede", perBurst, "10,000 callers join a flight: from its release to the last return"), stampede, nil},
+	{"bystander", one("bystander", perBurst, "the longest Do of another key while 100,000 waiters land"), bystander, nil},
+	{"dochan", one("dochan", perCall, "one DoChan after another"), doChan, hasDoChan},
+	{"busychan", one("busychan", perCall, "one DoChan after another, while another flight is in the air"), busyChan, hasDoChan},
+	{"recovery", one("recovery", perCall, "one Do after another, fn panics"), recovery, recovers},
+	{"retained", one("retained", perGroup, "what a Group keeps after 200,000 keys have landed"), retained, nil},
+	{"flight", one("flight", perPiece, "memory of a flight in the air"), flight, nil},
+	{"waiter", one("waiter", perPiece, "memory of a waiter"), waiter, nil},
+	{"saturated", []Figure{
+		{"saturated lone p50", "ns/lone-p50", "a Do with its own key, while another flight is in the air and twice as many goroutines as processors compute: median"},
+		{"saturated lone p90", "ns/lone-p90", "the same: 90th percentile"},
+		{"saturated crowd p50", "ns/crowd-p50", "the same, with eight callers: median"},
+		{"saturated crowd p90", "ns/crowd-p90", "the same, with eight callers: 90th percentile"},
+	}, saturated, nil},
 }
+
+// Busy is the workload in which every call asks an owner.
+const Busy = "busy"
+
+func one(name string, unit Unit, what string) []Figure { return []Figure{{name, unit, what}} }
 
 // A Unit is that of a figure, in the form of package testing. What is per call is
 // measured by that package, and the rest by the workload.
@@ -58,12 +76,12 @@ func (w Workload) Fits(p peer.Peer) bool { return w.fit == nil || w.fit(p) }
 // Run runs w on p.
 func (w Workload) Run(b *testing.B, p peer.Peer) { w.run(b, p.New) }
 
-// Figure returns what w measured.
-func (w Workload) Figure(r testing.BenchmarkResult) float64 {
-	if w.Unit == perCall {
+// Of returns the figure from what its workload measured.
+func (f Figure) Of(r testing.BenchmarkResult) float64 {
+	if f.Unit == perCall {
 		return NsPerOp(r)
 	}
-	return r.Extra[string(w.Unit)]
+	return r.Extra[string(f.Unit)]
 }
 
 // NsPerOp is r.NsPerOp, not rounded.
