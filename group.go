@@ -13,17 +13,32 @@
 //		return load(key) // once, however many ask meanwhile
 //	})
 //
+// Group is an alias, so its methods are found under the name of [GroupOf]:
+//
+//	go doc github.com/actorflight/singleflight.GroupOf.Do
+//
 // # Flights
 //
 // One execution of a function is a flight. The call that runs it is its leader;
 // calls with the same key that come before it lands join it, as its waiters. A
 // flight lands when its function has ended, in whatever way: first the key is
-// freed, and then the waiters are released. So whoever has a result and calls
-// again starts a new flight. Nothing is cached.
+// freed, and then the waiters are released. So a caller that has a result and
+// calls again never gets that result again: it starts a new flight, or joins one
+// that another caller has started since. Nothing is cached.
 //
-// Flights of different keys never wait for each other's functions. A function
-// may use the Group it runs in, but a Do with its own key would wait for itself,
-// for ever.
+// Flights of different keys do not wait for each other, unless their functions
+// do. A function may use the Group it runs in. But a Do with its own key would
+// wait for itself, and two functions that call Do with each other's keys would
+// wait for each other, for ever.
+//
+// # Keys and values
+//
+// A key must name everything that the result of fn depends on: if it leaves out
+// the user or the tenant, a caller may get what belongs to another. A struct as a
+// key, in a [GroupOf], is safer than strings put together.
+//
+// All callers of a flight get one and the same value and error. If it is or
+// contains a pointer, a map or a slice, none of them may modify it.
 //
 // # The owner
 //
@@ -45,6 +60,13 @@
 // the function does next to nothing, that is several times what a mutex costs.
 // It pays where many wait for one key: calls with other keys do not wait while
 // they are released.
+//
+// # Testing
+//
+// A Group at rest may be used in a testing/synctest bubble, and later outside it or
+// in another. A Group that is in use on one side of a bubble's border must not be
+// used on the other, whatever the keys: its channels belong to one side, and the
+// program crashes. A test that runs in a bubble should have a Group of its own.
 package singleflight
 
 // A GroupOf is a namespace of keys of type K, with values of type V. For each
@@ -73,6 +95,8 @@ type ResultOf[V any] struct {
 }
 
 // Group has the keys and values of the Group in golang.org/x/sync/singleflight.
+// Its methods are those of [GroupOf]: [GroupOf.Do], [GroupOf.DoChan],
+// [GroupOf.Forget] and [GroupOf.ForgetUnshared].
 type Group = GroupOf[string, any]
 
 // Result is what DoChan of a [Group] delivers.
@@ -82,8 +106,12 @@ const nilFunc = "singleflight: nil function"
 
 // Do calls fn and returns its results, unless a flight of key is in the air.
 // Then it calls nothing, waits until that flight lands, and returns the results
-// of that. shared reports whether more than one call got these results; it is
-// the same for all who did.
+// of that. All calls of a flight get the same value and error, and must not modify
+// what these refer to.
+//
+// shared reports whether more than one call got these results. It is the same for
+// all of them, the leader included, so to count the calls that were spared, count
+// the calls and the executions of fn.
 //
 // The first caller leads the flight: it runs fn in its own goroutine. If fn
 // panics, Do panics with a [*PanicError], in the leader and in all waiters; but
@@ -115,11 +143,13 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 // receive the results. If no flight of key is in the air, DoChan runs fn in a new
 // goroutine, which inherits the caller's profiler labels.
 //
-// The channel has room for the one value it gets, and is never closed. It may
-// be abandoned; that does not stop fn. Channels of one flight receive in the
-// order in which their calls joined it.
+// The channel has room for the one value it gets, and is never closed, so a range
+// over it does not end. It may be abandoned: that does not stop fn, which still
+// uses what it was given. If a select finds both the result and a timer ready, it
+// takes one of them at random. Channels of one flight receive in the order in
+// which their calls joined it.
 //
-// If fn panics, whoever waits at a channel could not be told. So the program
+// If fn panics, callers that wait at a channel could not be told. So the program
 // crashes, by a panic with a [*PanicError] in a goroutine where nothing can
 // recover it. If fn calls [runtime.Goexit], the channel gets [ErrGoexit].
 //

@@ -1,6 +1,9 @@
 package singleflight
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"unsafe"
+)
 
 // shards is how many Groups a ShardedOf has: a power of two, and more than most
 // machines have processors.
@@ -26,13 +29,14 @@ type ShardedOf[K comparable, V any] struct {
 }
 
 // Sharded has the keys and values of the Group in golang.org/x/sync/singleflight.
+// Its methods are those of [ShardedOf].
 type Sharded = ShardedOf[string, any]
 
-// A shard fills a cache line, so that processors that use different shards do not
-// disturb each other.
+// A shard has 64 bytes, which is a cache line of most machines, so that processors
+// that use different shards do not disturb each other.
 type shard[K comparable, V any] struct {
 	GroupOf[K, V]
-	_ [56]byte
+	_ [64 - unsafe.Sizeof(uintptr(0))]byte
 }
 
 // Do is [GroupOf.Do].
