@@ -2,7 +2,7 @@ package main
 
 import "github.com/actorflight/singleflight/actor"
 
-// A gauge watches the queries of one round, whatever started them. What it has
+// A gauge watches the queries of one turn, whatever started them. What it has
 // seen belongs to one goroutine, which is told when a query begins and ends.
 type gauge struct {
 	fresh   func(product int64) bool // reports whether the cache has an entry
@@ -10,8 +10,8 @@ type gauge struct {
 	alone   *reader
 }
 
-// The reader stays at the address until it reads. So one owner sees all, if
-// anybody has anything to show.
+// The reader stays at the address until it reads. So one owner sees all queries,
+// if there are any.
 type reader struct{}
 
 type owner = actor.Owner[watched, reader]
@@ -24,12 +24,18 @@ type watched struct {
 // counts are what a gauge has seen.
 type counts struct {
 	Queries int `json:"queries"`
-	// Expiries are the queries that somebody had to make: those that began
+	// Expiries are the queries that had to be made: those that began
 	// while there was neither a fresh entry of the product nor a query for it.
 	Expiries int `json:"expiries"`
 	// Overlaps are the queries that began while another for the same product
 	// was running.
 	Overlaps int `json:"overlaps"`
+}
+
+func (c *counts) add(more counts) {
+	c.Queries += more.Queries
+	c.Expiries += more.Expiries
+	c.Overlaps += more.Overlaps
 }
 
 func newGauge(fresh func(product int64) bool) *gauge {
@@ -48,7 +54,7 @@ func (g *gauge) watch(product int64, query func() (*Sales, error)) (*Sales, erro
 	return query()
 }
 
-// read ends the round and returns what the gauge has seen. It is called once.
+// read ends the turn and returns what the gauge has seen. It is called once.
 func (g *gauge) read() counts {
 	a := g.address.Leave(g.alone)
 	if a == nil {

@@ -32,9 +32,10 @@ type load struct {
 	seed     uint64
 }
 
-// put puts the load on the server at url. Requests that have begun when the
-// duration is over are waited for; when ctx is done, they are not.
-func (l load) put(ctx context.Context, url string) *tally {
+// put puts the load on the server at url, and adds the answers to t. Requests
+// that have begun when the duration is over are waited for; when ctx is done,
+// they are not.
+func (l load) put(ctx context.Context, url string, t *tally) {
 	clients := make([]*client, l.clients)
 	for i := range clients {
 		clients[i] = l.newClient(uint64(i), url)
@@ -44,37 +45,51 @@ func (l load) put(ctx context.Context, url string) *tally {
 
 	over, cancel := context.WithTimeout(ctx, l.duration)
 	defer cancel()
+	answers := make(chan answer)
 	var busy sync.WaitGroup
 	for _, c := range clients {
 		busy.Go(func() {
 			for c.think(over) {
-				c.ask(ctx)
+				answers <- c.ask(ctx)
 			}
 		})
 	}
-	busy.Wait()
-
-	sum := newTally()
-	for _, c := range clients {
-		sum.errors += c.errors
-		sum.latencies.Merge(c.latencies)
+	go func() {
+		busy.Wait()
+		close(answers)
+	}()
+	for a := range answers {
+		t.add(a)
 	}
-	return sum
 }
 
-// A tally is what clients have seen.
+// A tally adds up what the turns of one round have shown.
 type tally struct {
 	errors    int64
 	latencies *hdrhistogram.Histogram // of all requests, in microseconds
+	counts
 }
 
 func newTally() *tally {
 	return &tally{latencies: hdrhistogram.New(1, 2*patience.Microseconds(), 3)}
 }
 
+func (t *tally) add(a answer) {
+	if a.err != nil {
+		t.errors++
+	}
+	// It fails only above the highest value, which patience keeps from us.
+	_ = t.latencies.RecordValue(a.latency.Microseconds())
+}
+
+// An answer is what one request has come to.
+type answer struct {
+	latency time.Duration
+	err     error
+}
+
 // A client has one connection, and keeps it.
 type client struct {
-	*tally
 	http   http.Client
 	url    string
 	random *rand.Rand
@@ -84,7 +99,6 @@ type client struct {
 func (l load) newClient(i uint64, url string) *client {
 	random := rand.New(rand.NewPCG(l.seed, i))
 	return &client{
-		tally:  newTally(),
 		http:   http.Client{Timeout: patience, Transport: &http.Transport{}},
 		url:    url,
 		random: random,
@@ -107,13 +121,10 @@ func (c *client) think(over context.Context) bool {
 	}
 }
 
-func (c *client) ask(ctx context.Context) {
+func (c *client) ask(ctx context.Context) answer {
 	began := time.Now()
-	if err := c.get(ctx, fmt.Sprintf("%s/products/%d/sales", c.url, 1+c.choose.Uint64())); err != nil {
-		c.errors++
-	}
-	// It fails only above the highest value, which patience keeps from us.
-	_ = c.latencies.RecordValue(time.Since(began).Microseconds())
+	err := c.get(ctx, fmt.Sprintf("%s/products/%d/sales", c.url, 1+c.choose.Uint64()))
+	return answer{time.Since(began), err}
 }
 
 func (c *client) get(ctx context.Context, url string) error {

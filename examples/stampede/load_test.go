@@ -16,7 +16,9 @@ func under(t *testing.T, handler http.HandlerFunc) *tally {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	return small().put(t.Context(), server.URL)
+	seen := newTally()
+	small().put(t.Context(), server.URL, seen)
+	return seen
 }
 
 func TestLoadCountsErrors(t *testing.T) {
@@ -52,7 +54,8 @@ func TestClientsConnectOnceAndBeforeTheRound(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	seen := small().put(t.Context(), server.URL)
+	seen := newTally()
+	small().put(t.Context(), server.URL, seen)
 	assert.Positive(t, asked.Load())
 	assert.Equal(t, asked.Load(), seen.latencies.TotalCount(), "connecting is not counted")
 }

@@ -4,20 +4,35 @@
 //	GET /products/{id}/sales
 //
 // from it, behind a cache whose entries live for a short time. Then clients ask
-// for products, some of which are in great demand, and whenever such an entry
-// expires, many ask for it at once. They do so in three rounds: everybody who
-// misses queries the database; golang.org/x/sync/singleflight keeps them from
-// it; and this library does.
+// for products. Some products are in great demand: when the cache entry of one
+// expires, many clients ask for it at once.
 //
 //	go -C examples run ./stampede
 //
-// Each client waits for an answer before it asks again, so a slow round gets
-// fewer requests. Expiries are counted as the queries that somebody had to make:
-// those that began while there was neither a fresh entry of the product nor
-// another query for it.
+// There are three rounds. In the first, every request that misses the cache
+// queries the database. In the other two, golang.org/x/sync/singleflight or this
+// library coalesces the queries. These two take turns: each round is cut into
+// four, and each library goes first twice, so that what else the machine does
+// affects both. Every turn begins with an empty cache, new connections and no
+// query running. The clients are the same for both libraries.
 //
-// The exit status is 1 if, in spite of coalescing, queries for the same product
-// overlap or requests fail.
+// Each client waits for an answer before it asks again, so a slow round gets
+// fewer requests. Expiries are counted as the queries that had to be made: those
+// that began while there was neither a fresh entry of the product nor another
+// query for it. The first query for a product in a turn is one of them.
+//
+// Ctrl-C or SIGTERM ends the program early. It removes the database then, and
+// reports the rounds that have had all their turns. A second signal ends it at
+// once. (go run passes Ctrl-C on, but not SIGTERM.)
+//
+// The exit status is
+//
+//	0    if all went well;
+//	1    if, in spite of coalescing, queries for the same product overlap or
+//	     requests fail, or if the program cannot do its work;
+//	2    if the command line is wrong, or asks for more than is sensible;
+//	130  after Ctrl-C;
+//	143  after SIGTERM.
 package main
 
 import (
@@ -28,6 +43,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
+	"time"
 )
 
 // Exit statuses.
@@ -35,13 +52,32 @@ const (
 	succeeded   = 0
 	failed      = 1
 	badUsage    = 2
-	interrupted = 130
+	interrupted = 130 // 128 + SIGINT
+	terminated  = 143 // 128 + SIGTERM
 )
 
+// errTerminated is the cause of a context that SIGTERM has ended.
+var errTerminated = errors.New("terminated")
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(interruptible(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// interruptible returns a context that os.Interrupt or SIGTERM ends. The next
+// such signal ends the program.
+func interruptible() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1) // Notify does not wait
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		var cause error
+		if <-signals == syscall.SIGTERM {
+			cause = errTerminated
+		}
+		signal.Stop(signals)
+		cancel(cause)
+	}()
+	return ctx
 }
 
 // run is the program, with its exit status.
@@ -54,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "stampede:", err)
 		return badUsage
 	}
-	return status(ctx, o.run(ctx, rounds(), stdout, stderr), stderr)
+	return status(ctx, o.run(ctx, stages(), stdout, stderr), stderr)
 }
 
 // status says on stderr what went wrong, if anything did.
@@ -62,6 +98,9 @@ func status(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "stampede: interrupted")
+		if errors.Is(context.Cause(ctx), errTerminated) {
+			return terminated
+		}
 		return interrupted
 	case err != nil:
 		fmt.Fprintln(stderr, "stampede:", err)
@@ -70,8 +109,8 @@ func status(ctx context.Context, err error, stderr io.Writer) int {
 	return succeeded
 }
 
-// run makes a shop in a temporary folder, and compares the rounds on it.
-func (o options) run(ctx context.Context, rounds []round, stdout, stderr io.Writer) (err error) {
+// run makes a shop in a temporary folder, and does the stages on it.
+func (o options) run(ctx context.Context, stages []stage, stdout, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "stampede")
 	if err != nil {
 		return err
@@ -85,22 +124,28 @@ func (o options) run(ctx context.Context, rounds []round, stdout, stderr io.Writ
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 
-	return o.compare(ctx, s.sales, rounds, stdout, stderr)
+	return o.compare(stages, on(ctx, s.sales), stdout, stderr)
 }
 
-// compare does one round after another, and reports and checks the outcomes.
-func (o options) compare(ctx context.Context, q query, rounds []round, stdout, stderr io.Writer) error {
-	outcomes := make([]outcome, len(rounds))
-	for i, r := range rounds {
-		var err error
-		during(stderr, o.duration, r.name, func() { outcomes[i], err = r.run(ctx, o, q) })
+// compare does one stage after another, and reports and checks the outcomes. An
+// error ends the stages, but not the report of the rounds that have outcomes.
+func (o options) compare(stages []stage, do turn, stdout, stderr io.Writer) error {
+	var outcomes []outcome
+	var err error
+	for _, s := range stages {
+		var more []outcome
+		during(stderr, o.duration*time.Duration(len(s)), s.String(), func() { more, err = s.run(o, do) })
+		outcomes = append(outcomes, more...)
 		if err != nil {
-			return err
+			break
 		}
+	}
+	if len(outcomes) == 0 {
+		return err
 	}
 	write := writeTable
 	if o.json {
 		write = writeJSON
 	}
-	return errors.Join(write(stdout, outcomes), check(outcomes))
+	return errors.Join(err, write(stdout, outcomes), check(outcomes))
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +24,10 @@ func small() options {
 	}
 }
 
-// exec is the program with the given options and rounds.
-func exec(ctx context.Context, o options, rounds []round) (exit int, stdout, stderr string) {
+// exec is the program with the given options and stages.
+func exec(ctx context.Context, o options, stages []stage) (exit int, stdout, stderr string) {
 	var out, diagnostics bytes.Buffer
-	err := o.run(ctx, rounds, &out, &diagnostics)
+	err := o.run(ctx, stages, &out, &diagnostics)
 	exit = status(ctx, err, &diagnostics)
 	return exit, out.String(), diagnostics.String()
 }
@@ -44,13 +46,21 @@ func temporary(t *testing.T) {
 }
 
 func TestBadFlagsGetOneLine(t *testing.T) {
+	zeros := strings.Repeat("0", 30)
 	for args, want := range map[string]string{
-		"-clients 0":    "-clients must be at least 1",
-		"-duration 0s":  "-duration must be positive",
-		"-ttl -1s":      "-ttl must be positive",
-		"-clients many": "-clients",
-		"-nonsense":     "-nonsense",
-		"nonsense":      `"nonsense"`,
+		"-clients 0":          "-clients must be from 1 to 1000, not 0\n",
+		"-clients 1001":       "-clients must be from 1 to 1000, not 1001\n",
+		"-clients 1000000000": "-clients must be from 1 to 1000, not 1000000000\n",
+		"-clients 1" + zeros:  "-clients",
+		"-duration 0s":        "-duration must be from 100ms to 24h0m0s, not 0s\n",
+		"-duration 99ms":      "-duration must be from 100ms to 24h0m0s, not 99ms\n",
+		"-duration 25h":       "-duration must be from 100ms to 24h0m0s, not 25h0m0s\n",
+		"-ttl -1s":            "-ttl must be from 1ms to 24h0m0s, not -1s\n",
+		"-ttl 1ns":            "-ttl must be from 1ms to 24h0m0s, not 1ns\n",
+		"-ttl 2562047h":       "-ttl must be from 1ms to 24h0m0s, not 2562047h0m0s\n",
+		"-clients many":       "-clients",
+		"-nonsense":           "-nonsense",
+		"nonsense":            `"nonsense"`,
 	} {
 		t.Run(args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -62,6 +72,16 @@ func TestBadFlagsGetOneLine(t *testing.T) {
 	}
 }
 
+func TestLimitsAreAllowed(t *testing.T) {
+	for _, args := range []string{
+		"-clients 1 -duration 100ms -ttl 1ms",
+		"-clients 1000 -duration 24h -ttl 24h",
+	} {
+		_, err := parse(strings.Fields(args), io.Discard)
+		assert.NoError(t, err, args)
+	}
+}
+
 func TestHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	assert.Equal(t, succeeded, run(t.Context(), []string{"-h"}, &stdout, &stderr))
@@ -70,7 +90,7 @@ func TestHelp(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	temporary(t)
-	exit, stdout, stderr := exec(t.Context(), small(), rounds())
+	exit, stdout, stderr := exec(t.Context(), small(), stages())
 	require.Equal(t, succeeded, exit, stderr)
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	require.Len(t, lines, 6, "head, three rounds, blank line, sentence")
@@ -86,7 +106,7 @@ func TestJSON(t *testing.T) {
 	temporary(t)
 	o := small()
 	o.json = true
-	exit, stdout, stderr := exec(t.Context(), o, rounds())
+	exit, stdout, stderr := exec(t.Context(), o, stages())
 	require.Equal(t, succeeded, exit, stderr)
 	var report struct{ Rounds []outcome }
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
@@ -98,7 +118,7 @@ func TestJSON(t *testing.T) {
 		assert.Positive(t, r.Expiries)
 		assert.LessOrEqual(t, r.P50, r.P99)
 		assert.LessOrEqual(t, r.P99, r.Max)
-		if rounds()[i].coalesces {
+		if slices.Concat(stages()...)[i].coalesces {
 			assert.Zero(t, r.Overlaps)
 			assert.InDelta(t, 1, r.QueriesPerExpiry, 0)
 		}
@@ -108,10 +128,10 @@ func TestJSON(t *testing.T) {
 func TestInterruptedInARound(t *testing.T) {
 	temporary(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	interrupting := []round{{"interrupting", true, func(_ string, fn func() (any, error)) (any, error) {
+	interrupting := []stage{{{"interrupting", true, func(_ string, fn func() (any, error)) (any, error) {
 		cancel()
 		return fn()
-	}}}
+	}}}}
 	o := small()
 	o.duration = time.Hour
 	exit, stdout, stderr := exec(ctx, o, interrupting)
@@ -120,11 +140,66 @@ func TestInterruptedInARound(t *testing.T) {
 	assert.Contains(t, stderr, "stampede: interrupted\n")
 }
 
+// finishing is compare when the given number of turns, of the first stage's one
+// and the second stage's eight, end before the interrupt.
+func finishing(t *testing.T, turns int, o options) (exit int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	do := func(_ round, _ options, t *tally) error {
+		if turns == 0 {
+			cancel()
+			return ctx.Err()
+		}
+		turns--
+		t.add(answer{})
+		return nil
+	}
+	var out, diagnostics bytes.Buffer
+	err := o.compare([]stage{stages()[0], pair()}, do, &out, &diagnostics)
+	exit = status(ctx, err, &diagnostics)
+	return exit, out.String(), diagnostics.String()
+}
+
+func TestFinishedRoundsAreReportedWhenInterrupted(t *testing.T) {
+	for turns, finished := range map[int][]string{
+		1:           {"no coalescing"},
+		1 + 2*3:     {"no coalescing"},
+		1 + 2*3 + 1: {"no coalescing", "one"},
+	} {
+		exit, stdout, stderr := finishing(t, turns, options{})
+		assert.Equal(t, interrupted, exit)
+		assert.Equal(t, "no coalescing\none, other\nstampede: interrupted\n", stderr)
+		lines := strings.Split(strings.TrimSpace(stdout), "\n")
+		require.Len(t, lines, len(finished)+3, "head, rounds, blank line, sentence")
+		for i, name := range finished {
+			assert.Contains(t, lines[1+i], name)
+		}
+
+		exit, stdout, _ = finishing(t, turns, options{json: true})
+		assert.Equal(t, interrupted, exit)
+		var report struct{ Rounds []outcome }
+		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+		require.Len(t, report.Rounds, len(finished))
+		for i, name := range finished {
+			assert.Equal(t, name, report.Rounds[i].Round)
+		}
+	}
+}
+
+func TestNothingIsReportedIfNoRoundIsFinished(t *testing.T) {
+	for _, o := range []options{{}, {json: true}} {
+		exit, stdout, stderr := finishing(t, 0, o)
+		assert.Equal(t, interrupted, exit)
+		assert.Empty(t, stdout)
+		assert.Equal(t, "no coalescing\nstampede: interrupted\n", stderr)
+	}
+}
+
 func TestInterruptedBeforeTheRounds(t *testing.T) {
 	temporary(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	exit, stdout, stderr := exec(ctx, small(), rounds())
+	exit, stdout, stderr := exec(ctx, small(), stages())
 	assert.Equal(t, interrupted, exit)
 	assert.Empty(t, stdout)
 	assert.Contains(t, stderr, "stampede: interrupted\n")
@@ -132,7 +207,7 @@ func TestInterruptedBeforeTheRounds(t *testing.T) {
 
 func TestErrorsAreFailures(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()+"/missing")
-	exit, _, stderr := exec(t.Context(), small(), rounds())
+	exit, _, stderr := exec(t.Context(), small(), stages())
 	assert.Equal(t, failed, exit)
 	assert.Contains(t, stderr, "missing")
 }

@@ -1,11 +1,28 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"time"
+)
+
+// Limits of what the command line may ask for.
+const (
+	// A client takes two file descriptors, one for each end of its connection.
+	// With no coalescing, each may leave a query behind, and all of them must end
+	// before the next round.
+	maxClients = 1000
+
+	// In a shorter round most clients would do nothing but think.
+	minDuration = 2 * thinking
+
+	// An entry with a shorter life would expire before it answers a request.
+	minTTL = time.Millisecond
+
+	maxTime = 24 * time.Hour // for a round, and for an entry
 )
 
 // options are what the command line says, and the size of the shop, which it
@@ -24,7 +41,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	o := options{load: load{products: 20}, orders: 480_000}
 	flags := flag.NewFlagSet("stampede", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.IntVar(&o.clients, "clients", 100, "`number` of clients")
+	flags.IntVar(&o.clients, "clients", 100, fmt.Sprintf("`number` of clients, at most %d", maxClients))
 	flags.DurationVar(&o.duration, "duration", 10*time.Second, "how long a round lasts")
 	flags.DurationVar(&o.ttl, "ttl", time.Second, "how long a cache entry lives")
 	flags.Uint64Var(&o.seed, "seed", 1, "what the orders and the clients are drawn from")
@@ -38,12 +55,19 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	case err != nil:
 	case flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case o.clients < 1:
-		err = fmt.Errorf("-clients must be at least 1, not %d", o.clients)
-	case o.duration <= 0:
-		err = fmt.Errorf("-duration must be positive, not %v", o.duration)
-	case o.ttl <= 0:
-		err = fmt.Errorf("-ttl must be positive, not %v", o.ttl)
+	default:
+		err = cmp.Or(
+			within("-clients", o.clients, 1, maxClients),
+			within("-duration", o.duration, minDuration, maxTime),
+			within("-ttl", o.ttl, minTTL, maxTime),
+		)
 	}
 	return o, err
+}
+
+func within[T cmp.Ordered](flag string, value, least, most T) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s must be from %v to %v, not %v", flag, least, most, value)
+	}
+	return nil
 }

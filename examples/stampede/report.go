@@ -23,14 +23,14 @@ type outcome struct {
 	Max              int64   `json:"max_us"`
 }
 
-func newOutcome(r round, t *tally, c counts) outcome {
+func newOutcome(r round, t *tally) outcome {
 	return outcome{
 		coalesces:        r.coalesces,
 		Round:            r.name,
 		Requests:         t.latencies.TotalCount(),
 		Errors:           t.errors,
-		counts:           c,
-		QueriesPerExpiry: float64(c.Queries) / float64(max(1, c.Expiries)),
+		counts:           t.counts,
+		QueriesPerExpiry: float64(t.Queries) / float64(max(1, t.Expiries)),
 		P50:              t.latencies.ValueAtPercentile(50),
 		P99:              t.latencies.ValueAtPercentile(99),
 		Max:              t.latencies.Max(),
@@ -43,7 +43,7 @@ func writeJSON(w io.Writer, outcomes []outcome) error {
 	return encoder.Encode(map[string]any{"rounds": outcomes})
 }
 
-// writeTable writes a table, and a sentence that says what it shows.
+// writeTable writes a table of one or more outcomes, and a sentence that says what it shows.
 func writeTable(w io.Writer, outcomes []outcome) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "%-14s\trequests\terrors\tdatabase queries\tqueries per expiry\tp50\tp99\tmax\t\n", "round")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // one is the program with a single round, whose only client never meets an
@@ -17,7 +18,7 @@ func one(t *testing.T, q query, r round) (exit int, stdout, stderr string) {
 	t.Helper()
 	o := options{load: load{clients: 1, products: 1, duration: time.Second}, ttl: time.Hour}
 	var out, diagnostics bytes.Buffer
-	err := o.compare(t.Context(), q, []round{r}, &out, &diagnostics)
+	err := o.compare([]stage{{r}}, on(t.Context(), q), &out, &diagnostics)
 	exit = status(t.Context(), err, &diagnostics)
 	return exit, out.String(), diagnostics.String()
 }
@@ -58,7 +59,72 @@ func TestOverlapsAreFineElsewhere(t *testing.T) {
 
 func TestErrorsFailWhereQueriesAreCoalesced(t *testing.T) {
 	broken := func(context.Context, int64) (*Sales, error) { return nil, errors.New("broken") }
-	exit, _, stderr := one(t, broken, rounds()[2])
+	exit, _, stderr := one(t, broken, stages()[1][1])
 	assert.Equal(t, failed, exit)
 	assert.Regexp(t, `stampede: actorflight: 0 overlapping queries, [1-9]\d* failed requests\n`, stderr)
+}
+
+// pair is a stage of two rounds.
+func pair() stage { return stage{{name: "one", coalesces: true}, {name: "other", coalesces: true}} }
+
+func TestRoundsTakeTurns(t *testing.T) {
+	o := options{load: load{duration: 4 * time.Second, seed: 7}}
+	var order []string
+	seeds := make(map[string][]uint64)
+	_, err := pair().run(o, func(r round, o options, _ *tally) error {
+		order = append(order, r.name)
+		seeds[r.name] = append(seeds[r.name], o.seed)
+		assert.Equal(t, time.Second, o.duration, "the turns of a round last as long as the round")
+		return nil
+	})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"other", "one", "one", "other", "other", "one", "one", "other"}, order)
+	assert.Equal(t, []uint64{7, 8, 9, 10}, seeds["one"])
+	assert.Equal(t, seeds["one"], seeds["other"], "the load is the same")
+}
+
+func TestARoundAloneHasOneTurn(t *testing.T) {
+	o := options{load: load{duration: 4 * time.Second}}
+	turns := 0
+	outcomes, err := stages()[0].run(o, func(_ round, o options, _ *tally) error {
+		turns++
+		assert.Equal(t, 4*time.Second, o.duration)
+		return nil
+	})
+	require.NoError(t, err)
+	assert.Len(t, outcomes, 1)
+	assert.Equal(t, 1, turns)
+}
+
+// In each of its turns, the other round sees ten times as much as the one.
+func TestTurnsAreAddedUp(t *testing.T) {
+	turns := make(map[string]int)
+	outcomes, err := pair().run(options{}, func(r round, _ options, t *tally) error {
+		turns[r.name]++
+		latency, factor := time.Duration(turns[r.name])*time.Millisecond, 1
+		if r.name == "other" {
+			latency, factor = 10*latency, 10
+		}
+		t.add(answer{latency: latency})
+		for range factor {
+			t.add(answer{latency, errors.New("failed")})
+		}
+		t.counts.add(counts{Queries: 3 * factor, Expiries: 2 * factor, Overlaps: factor})
+		return nil
+	})
+	require.NoError(t, err)
+	require.Len(t, outcomes, 2)
+	for i, want := range []outcome{
+		{Round: "one", Requests: 8, Errors: 4, counts: counts{12, 8, 4}, Max: 4_000},
+		{Round: "other", Requests: 44, Errors: 40, counts: counts{120, 80, 40}, Max: 40_000},
+	} {
+		got := outcomes[i]
+		assert.InDelta(t, 1.5, got.QueriesPerExpiry, 0)
+		assert.InEpsilon(t, want.Max/2, got.P50, 0.001, "the second of four turns")
+		assert.InEpsilon(t, want.Max, got.P99, 0.001)
+		assert.InEpsilon(t, want.Max, got.Max, 0.001)
+		want.coalesces, want.QueriesPerExpiry = true, got.QueriesPerExpiry
+		want.P50, want.P99, want.Max = got.P50, got.P99, got.Max
+		assert.Equal(t, want, got)
+	}
 }

@@ -23,7 +23,7 @@ func TestServer(t *testing.T) {
 		INSERT INTO orders (product_id, month, units, cents) VALUES
 			(1, '2026-01', 2, 1000), (2, '2026-01', 1, 700), (1, '2026-02', 1, 500), (1, '2026-01', 1, 500)`)
 	require.NoError(t, err)
-	server := newServer(s.sales, time.Hour, rounds()[2].coalesce)
+	server := newServer(s.sales, time.Hour, stages()[1][1].coalesce)
 
 	for range 2 { // the second time from the cache
 		for _, test := range []struct {
@@ -48,7 +48,7 @@ func TestEntryExpiresThoughItIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		queries := 0
 		q := func(context.Context, int64) (*Sales, error) { queries++; return new(Sales), nil }
-		server := newServer(q, 5*time.Second, rounds()[2].coalesce)
+		server := newServer(q, 5*time.Second, stages()[1][1].coalesce)
 		for _, want := range []int{1, 1, 2, 2} { // after 0, 3, 6 and 9 seconds
 			_, err := server.sales(t.Context(), 1)
 			require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestServerFails(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 	recorder := httptest.NewRecorder()
-	newServer(s.sales, time.Hour, rounds()[2].coalesce).handler().
+	newServer(s.sales, time.Hour, stages()[1][1].coalesce).handler().
 		ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/products/1/sales", nil))
 	assert.Equal(t, http.StatusInternalServerError, recorder.Code)
 }
