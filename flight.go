@@ -113,7 +113,10 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 		a = d.Leave(f)
 	}
 	if a != nil {
-		a.Send(newDone(f))
+		if f.turn == nil { // the leader began alone
+			f.turn = newTurn()
+		}
+		a.Send(done[K, V]{f})
 		<-f.turn
 	}
 	w := f.waiters
@@ -157,7 +160,8 @@ func (w *waiters[V]) await(turn chan struct{}, seat int) (V, error) {
 	return w.result.deliver()
 }
 
-// releaseRow is for a Do that got the turn, before it does anything else.
+// releaseRow is for a Do that has joined and is released, before it does anything
+// else.
 func (w *waiters[V]) releaseRow(seat int) {
 	if seat%row == 0 {
 		for _, turn := range w.turns[seat+1 : min(seat+row, len(w.turns))] {

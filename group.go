@@ -35,7 +35,7 @@
 //
 // A key must name everything that the result of fn depends on: if it leaves out
 // the user or the tenant, a caller may get what belongs to another. A struct as a
-// key, in a [GroupOf], is safer than strings put together.
+// key, in a [GroupOf], is safer than concatenated strings.
 //
 // All callers of a flight get one and the same value and error. If it is or
 // contains a pointer, a map or a slice, none of them may modify it.
@@ -55,18 +55,17 @@
 //
 // A Do that meets nobody allocates once, and talks to nobody: that is about half
 // of what x/sync costs. One that meets an owner allocates twice, and waits for
-// the answer to one message if it joins a flight, or two if it leads its own. fn
-// is called where Do is, and does not escape to the heap for it. If
+// the answer to one message if it joins a flight, or two if it leads its own. If
 // the function does next to nothing, that is several times what a mutex costs.
 // It pays where many wait for one key: calls with other keys do not wait while
-// they are released.
+// they are released. Do does not make fn escape to the heap.
 //
 // # Testing
 //
 // A Group at rest may be used in a testing/synctest bubble, and later outside it or
 // in another. A Group that is in use on one side of a bubble's border must not be
 // used on the other, whatever the keys: its channels belong to one side, and the
-// program crashes. A test that runs in a bubble should have a Group of its own.
+// program crashes or hangs. A test that runs in a bubble should have a Group of its own.
 package singleflight
 
 // A GroupOf is a namespace of keys of type K, with values of type V. For each
@@ -75,9 +74,9 @@ package singleflight
 // The zero GroupOf is ready for use. A GroupOf must not be copied after first
 // use. There is nothing to close.
 //
-// A V has at most 65,504 bytes, or the program does not compile: it goes through
-// channels, whose elements the compiler limits to 64 KiB. For larger values, use
-// a pointer.
+// V may have at most 65,504 bytes: it goes through channels, whose elements the
+// compiler limits to 64 KiB. With a larger V the program does not compile; use a
+// pointer.
 //
 // All methods may be called by any number of goroutines at once. They panic,
 // and do nothing else, if the key cannot be hashed, as when K is any and the key
@@ -140,7 +139,7 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 }
 
 // DoChan is like Do, but instead of waiting for fn it returns a channel that will
-// receive the results. If no flight of key is in the air, DoChan runs fn in a new
+// receive the results. If key has no flight, DoChan runs fn in a new
 // goroutine, which inherits the caller's profiler labels.
 //
 // The channel has room for the one value it gets, and is never closed, so a range

@@ -180,7 +180,7 @@ func TestOwnerAnswersLast(t *testing.T) {
 func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it would fail if the owner waited
 		var g Group
-		_, alone := g.address.ClaimOrEnter(flight[string, any]{key: "other"})
+		_, alone := g.address.ClaimOrEnter(flight[string, any]{key: "other", turn: newTurn()})
 		a, _ := g.address.Claim()
 
 		lead := newCall[string, any]("key", nil)
@@ -198,14 +198,14 @@ func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
 		a.Send(newForget[string, any]("key", false))
 		requireOwner(t, &g)
 
-		a.Send(newDone(&lead.flight))
+		a.Send(done[string, any]{&lead.flight})
 		requireOwner(t, &g)
 		<-lead.turn
 		lead.waiters.release(new(result[any])) // nor does the leader
 
 		a = g.address.Leave(alone)
 		again, _ := g.address.Claim()
-		a.Send(newDone(alone))
+		a.Send(done[string, any]{alone})
 		again.Send(newForget[string, any]("key", false))
 		synctest.Wait()
 		requireRest(t, &g)
@@ -253,23 +253,47 @@ func inAndOutOfBubbles(t *testing.T, g group[string, any]) {
 }
 
 // What README says of a Group that is in use on both sides of a bubble's border.
+// A goroutine that waits for something outside keeps a bubble from being found
+// deadlocked, where the crash is to be another.
 func TestUseOnBothSidesOfABubbleCrashes(t *testing.T) {
-	for _, side := range []string{"alone outside", "owner outside"} {
-		t.Run(side, func(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		use  func(t *testing.T, g group[string, any], outside <-chan struct{})
+		says string
+	}{
+		{"alone outside", func(t *testing.T, g group[string, any], outside <-chan struct{}) {
+			g.of("inside").DoChan("outside", behind(outside, value(1)))
+			synctest.Test(t, func(*testing.T) { g.Do("inside", value(2)) })
+		}, "panic: deadlock: .* blocked goroutines remain"},
+		{"owner outside", func(t *testing.T, g group[string, any], outside <-chan struct{}) {
+			g.of("inside").DoChan("outside", behind(outside, value(1)))
+			requireOwner(t, g.of("inside"))
+			synctest.Test(t, func(*testing.T) {
+				go func() { <-outside }()
+				g.Do("inside", value(2))
+			})
+		}, "fatal error: send on synctest channel from outside bubble"},
+		{"owner inside", func(t *testing.T, g group[string, any], outside <-chan struct{}) {
+			started := make(chan struct{})
+			go func() {
+				<-started
+				g.of("inside").Do("outside", value(1))
+			}()
+			synctest.Test(t, func(*testing.T) {
+				g.DoChan("inside", behind(outside, value(2)))
+				requireOwner(t, g.of("inside"))
+				close(started)
+				<-outside
+			})
+		}, "fatal error: send on synctest channel from outside bubble"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, g group[string, any]) {
 				output, status := inAnotherProcess(t, func() {
-					gate := make(chan struct{})
-					landed := g.of("inside").DoChan("outside", behind(gate, value(1)))
-					if side == "owner outside" {
-						// An answer in this moment would be another way to crash.
-						stallOwner(t, g.of("inside"))
-					}
-					synctest.Test(t, func(*testing.T) { g.Do("inside", value(2)) })
-					close(gate)
-					<-landed
+					test.use(t, g, make(chan struct{}))
 				})
 				assert.Equal(t, 2, status)
-				assert.Regexp(t, "panic: deadlock: .* bubble", output)
+				assert.Regexp(t, test.says, output)
 			})
 		})
 	}
@@ -326,6 +350,7 @@ func TestOwnerKeepsNoCallThatHasJoined(t *testing.T) {
 		a.Send(do[string, any]{joined})
 		<-joined.turn
 		require.NotNil(t, joined.joined)
+		synctest.Wait() // the owner has done with it
 		requireFreed(t, weak.Make(joined))
 		close(gate)
 		<-leader

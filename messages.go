@@ -21,10 +21,12 @@ type flight[K comparable, V any] struct {
 	// Immutable:
 	key     K
 	results chan ResultOf[V] // where the leader's caller waits, for DoChan
-	turn    chan struct{}    // where the call waits for the owner; see newTurn
+
+	// Owned by the call's goroutine, and lent with its messages:
+	turn chan struct{} // where the call waits for answers; see newTurn
 
 	// Owned by the owner until it answers done, then by the leader:
-	waiters *waiters[V] // nil if nobody has joined
+	waiters *waiters[V] // nil if no call has joined
 }
 
 // waiters are the calls that have joined a flight. They change hands with it.
@@ -32,7 +34,7 @@ type waiters[V any] struct {
 	channels []chan ResultOf[V] // of DoChan
 	turns    []chan struct{}    // of Do, each with room
 
-	// Written by the leader, before anybody gets a turn:
+	// Written by the leader, before any waiter is released:
 	result result[V]
 }
 
@@ -86,15 +88,6 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 // It releases nobody before, and by then the key is free.
 type done[K comparable, V any] struct{ flight *flight[K, V] }
 
-// newDone returns the message for f, whose turn is not made yet if the leader
-// began alone.
-func newDone[K comparable, V any](f *flight[K, V]) done[K, V] {
-	if f.turn == nil {
-		f.turn = newTurn()
-	}
-	return done[K, V]{f}
-}
-
 func (m done[K, V]) Handle(o *owner[K, V]) {
 	f, flights := m.flight, joinable(o)
 	if flights[f.key] == f { // else it was forgotten
@@ -127,7 +120,7 @@ func (m *forget[K, V]) Handle(o *owner[K, V]) {
 	m.free <- free
 }
 
-// join makes c the last waiter of f. Of c itself nothing is kept.
+// join makes c the last waiter of f. It keeps no reference to c.
 func (f *flight[K, V]) join(c *call[K, V]) {
 	if f.waiters == nil {
 		f.waiters = new(waiters[V])

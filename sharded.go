@@ -22,6 +22,9 @@ var seed = maphash.MakeSeed()
 // Where functions query or compute, it makes no difference either; a GroupOf is
 // one word, and a ShardedOf is 4 KiB.
 //
+// Keys of different shards may be used on both sides of a testing/synctest bubble's
+// border, but which keys these are differs from run to run.
+//
 // The zero ShardedOf is ready for use. A ShardedOf must not be copied after
 // first use.
 type ShardedOf[K comparable, V any] struct {

@@ -72,7 +72,7 @@ type Activation[S, F any] struct {
 	address *Address[S, F]
 	mailbox chan Message[S, F]
 
-	// Belongs to the caller that was alone:
+	// Set before the activation is visible, then owned by the caller that was alone:
 	alone *F // what ClaimOrEnter returned to it; nil once it has left
 
 	// Shared, by atomic steps only:
@@ -92,7 +92,7 @@ type Owner[S, F any] struct {
 	Left *F
 
 	released int64 // claims released
-	handling bool  // a message whose claim is not released
+	claimed  bool  // the claim of the message that is handled is not released
 	ended    bool
 }
 
@@ -170,7 +170,7 @@ func (d *Address[S, F]) Leave(alone *F) *Activation[S, F] {
 	}
 	e := d.current.Load()
 	if e == nil || e.activation == nil || alone == nil || e.activation.alone != alone {
-		panic("actor: Leave by a caller that has not entered, or has left before")
+		panic("actor: Leave without a matching ClaimOrEnter, or called twice")
 	}
 	e.activation.alone = nil
 	return e.activation
@@ -180,7 +180,8 @@ func (d *Address[S, F]) Leave(alone *F) *Activation[S, F] {
 // the mailbox is full.
 //
 // Send panics if m is nil, or if the activation is over: then more messages were
-// sent than claims made.
+// sent than claims made. If such a message comes just before the end, the owner's
+// goroutine panics, or the message is lost.
 func (a *Activation[S, F]) Send(m Message[S, F]) {
 	if m == nil {
 		panic("actor: Send of a nil message")
@@ -196,9 +197,9 @@ func (a *Activation[S, F]) own(left *F) {
 	o := Owner[S, F]{Activation: a, Left: left}
 	for !o.ended {
 		// No yield here, to collect more messages before each wait: it would
-		// put the owner behind every goroutine that computes.
+		// put the owner behind every runnable goroutine.
 		m := <-a.mailbox
-		o.handling = true
+		o.claimed = true
 		m.Handle(&o)
 	}
 	if len(a.mailbox) > 0 {
@@ -215,10 +216,10 @@ func (a *Activation[S, F]) own(left *F) {
 //
 // Release panics if the claim has been released before.
 func (o *Owner[S, F]) Release() {
-	if !o.handling {
-		panic("actor: Release of a claim that is released already")
+	if !o.claimed {
+		panic("actor: claim released twice")
 	}
-	o.handling = false
+	o.claimed = false
 	o.released++
 	// That all claims are released, and that no more can be made, is one step:
 	// in between, somebody could claim what is about to end.

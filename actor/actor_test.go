@@ -189,13 +189,14 @@ func TestLeaveFindsTheOthers(t *testing.T) {
 }
 
 // A page is large, so that copying it takes much longer than an atomic step.
-type page [1 << 15]int64
+type page [1 << 18]int64
 
 // Another processor watches the address. An entry must be complete as soon as it
-// can be seen.
+// can be seen. On a machine with one processor, time slices that end while a page
+// is copied have to do.
 func TestEntryIsCompleteBeforeItIsVisible(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	const entries = 200
+	const entries = 50
 	var d Address[tally, page]
 	var seen atomic.Pointer[page]
 	incomplete := 0
@@ -225,7 +226,7 @@ func TestEntryIsCompleteBeforeItIsVisible(t *testing.T) {
 	assert.Zero(t, incomplete)
 }
 
-// A last release that ends here, where the address would be cleared.
+// A lastRelease panics at the point where Release would clear the address.
 type lastRelease struct{ claims chan<- int64 }
 
 func (m lastRelease) Handle(o *owner) {
@@ -255,7 +256,7 @@ func TestNoNumberOfLateClaimsRevivesAnActivation(t *testing.T) {
 	a.Send(note{handled: answer})
 	<-answer
 	for range 100_000 {
-		d.current.Store(&a.entry) // as a caller sees it that looked before the end
+		d.current.Store(&a.entry) // as seen by a caller that loaded it before the end
 		_, ok := d.Claim()
 		require.False(t, ok)
 	}
@@ -289,7 +290,7 @@ func TestActivationMayCountMoreClaimsThan32BitsHold(t *testing.T) {
 }
 
 func TestMisusePanics(t *testing.T) {
-	const leave = "actor: Leave by a caller that has not entered, or has left before"
+	const leave = "actor: Leave without a matching ClaimOrEnter, or called twice"
 	t.Run("Leave at rest", func(t *testing.T) {
 		var d address
 		assert.PanicsWithValue(t, leave, func() { d.Leave(nil) })
@@ -350,7 +351,7 @@ func TestMisusePanics(t *testing.T) {
 		other := claim(t, &d)
 		panicked := make(chan any, 1)
 		other.Send(twice{panicked})
-		assert.Equal(t, "actor: Release of a claim that is released already", <-panicked)
+		assert.Equal(t, "actor: claim released twice", <-panicked)
 		a := d.Leave(alone)
 		require.Same(t, other, a, "the other claim is in force")
 		answer := make(chan []string, 1)
@@ -428,8 +429,8 @@ func TestClaimDoesNotWaitForWhoeverEndedTheActivation(t *testing.T) {
 func TestEndClearsOnlyItsOwnActivation(t *testing.T) {
 	var d address
 	a := meet(t, &d)
-	d.current.Store(nil)  // somebody cleared the address for a,
-	alone := enter(t, &d) // and somebody else entered
+	d.current.Store(nil)  // another caller cleared the address,
+	alone := enter(t, &d) // and then entered
 	entered := d.current.Load()
 
 	a.Send(note{})
