@@ -17,22 +17,30 @@ import (
 	"path/filepath"
 	"regexp"
 	"text/tabwriter"
+	"time"
 )
 
 // A check is a go test command that passes on the library.
 type check struct {
-	name string
-	dir  string
-	args []string
+	name  string
+	dir   string
+	args  []string
+	limit time.Duration // after which a check hangs
 }
 
 var checks = []check{
-	{"own tests", ".", []string{"-cpu=1,2,4", "./..."}},
-	{"with -race", ".", []string{"-race", "./..."}},
-	{"differential", "conformance", []string{"-run=Differential", "-rapid.checks=1000", "-rapid.nofailfile"}},
-	{"linearizability", "conformance", []string{"-run=Linearizability"}},
-	{"soak", "conformance", []string{"-run=Soak", "-soak=2s"}},
+	{"own tests", ".", []string{"-cpu=1,2,4", "./..."}, generous},
+	{"with -race", ".", []string{"-race", "./..."}, generous},
+	{"differential", "conformance", []string{"-run=Differential", "-rapid.checks=1000", "-rapid.nofailfile"}, generous},
+	{"linearizability", "conformance", []string{"-run=Linearizability"}, generous},
+	{"soak", "conformance", []string{"-run=Soak", "-soak=2s"}, generous},
 }
+
+// generous is the limit for the library itself.
+const generous = 5 * time.Minute
+
+// patience is how many times as long a mutant may take as the library.
+const patience = 4
 
 func main() {
 	log.SetFlags(0)
@@ -47,6 +55,9 @@ func main() {
 		checks = checks[:1]
 	}
 
+	if err := calibrate(checks); err != nil {
+		log.Fatal(err)
+	}
 	lived := 0
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
@@ -78,6 +89,23 @@ func main() {
 	}
 }
 
+// calibrate sets the limits of the checks by what they take on the library, where
+// they must pass.
+func calibrate(checks []check) error {
+	for i := range checks {
+		began := time.Now()
+		verdicts, err := mutant{name: "the library"}.judge(checks[i : i+1])
+		if err != nil {
+			return err
+		}
+		if verdicts[0] != lives {
+			return fmt.Errorf("the library itself: %s: %s", checks[i].name, verdicts[0])
+		}
+		checks[i].limit = patience * time.Since(began)
+	}
+	return nil
+}
+
 // What a check says of a mutant.
 const (
 	lives = "-"
@@ -106,7 +134,7 @@ func (m mutant) judge(checks []check) (verdicts []string, err error) {
 		return nil, fmt.Errorf("%s does not compile: %s", m.name, output)
 	}
 	for _, c := range checks {
-		args := append([]string{"test", "-count=1", "-failfast", "-timeout=25s"}, c.args...)
+		args := append([]string{"test", "-count=1", "-failfast", "-timeout=" + c.limit.String()}, c.args...)
 		output, err := command(filepath.Join(dir, c.dir), args...).CombinedOutput()
 		verdict := fails
 		switch {

@@ -96,6 +96,8 @@ var mutants = []mutant{
 		{"messages.go", "	channels []chan ResultOf[V] // of DoChan\n", "	channels []chan ResultOf[V] // of DoChan\n	calls    []any\n"},
 		{"messages.go", "	w := f.waiters\n", "	w := f.waiters\n	w.calls = append(w.calls, c)\n"},
 	}},
+
+	// Of what a call costs its caller, and shows of it.
 	{"Do lets fn escape", []edit{
 		{"messages.go", "	seat   int         // where in joined.turns a Do is\n", "	seat   int\n	fn     func() (V, error)\n"},
 		{"group.go", "		f = &c.flight\n	}\n	var r", "		f, c.fn = &c.flight, fn\n	}\n	var r"},
@@ -119,6 +121,21 @@ var mutants = []mutant{
 	one("all keys are in one shard", "sharded.go",
 		"maphash.Comparable(seed, key)%shards", "maphash.Comparable(seed, key)%1"),
 
+	// Of misuse of package actor.
+	one("a second Leave evicts the caller that is alone", "actor/actor.go",
+		"e != nil && &e.left == alone && ", "e != nil && e.activation == nil && "),
+	one("a caller leaves an activation twice", "actor/actor.go",
+		"	e.activation.alone = nil\n", ""),
+	one("a claim is released twice", "actor/actor.go",
+		"	o.claimed = false\n", ""),
+	one("a message is sent to an activation that is over", "actor/actor.go",
+		"	if a.claims.Load() < 0 {\n", "	if false {\n"),
+	one("a message is lost with an activation", "actor/actor.go",
+		"	if len(a.mailbox) > 0 {\n", "	if false {\n"),
+	one("a message is nil", "actor/actor.go",
+		"	if m == nil {\n", "	if false {\n"),
+
+	// Of the life cycle.
 	one("the end is too near to zero", "actor/actor.go",
 		"const over = math.MinInt64\n", "const over = -2\n\nvar _ = math.MinInt64\n"),
 	{"claims have 32 bits", []edit{
@@ -134,22 +151,6 @@ var mutants = []mutant{
 		{"actor/actor.go", "	if o.claims.CompareAndSwap(o.released, over) {\n		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing\n",
 			"	if o.claims.Load() == o.released {\n		o.address.current.CompareAndSwap(&o.entry, nil)\n		if !o.claims.CompareAndSwap(o.released, over) {\n			return\n		}\n"},
 	}},
-
-	// Of misuse of package actor.
-	one("a second Leave evicts the caller that is alone", "actor/actor.go",
-		"e != nil && &e.left == alone && ", "e != nil && e.activation == nil && "),
-	one("a caller leaves an activation twice", "actor/actor.go",
-		"	e.activation.alone = nil\n", ""),
-	one("a claim is released twice", "actor/actor.go",
-		"	o.handling = false\n", ""),
-	one("a message is sent to an activation that is over", "actor/actor.go",
-		"	if a.claims.Load() < 0 {\n", "	if false {\n"),
-	one("a message is lost with an activation", "actor/actor.go",
-		"	if len(a.mailbox) > 0 {\n", "	if false {\n"),
-	one("a message is nil", "actor/actor.go",
-		"	if m == nil {\n", "	if false {\n"),
-
-	// Of the life cycle.
 	one("zero claims are taken for over", "actor/actor.go",
 		"	if o.claims.CompareAndSwap(o.released, over) {\n",
 		"	if o.claims.Load() == o.released {\n		o.claims.Store(over)\n"),
