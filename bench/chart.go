@@ -26,6 +26,9 @@ import (
 func (r report) draw(file string) error {
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
 	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row row) bool { return !row.Unit.IsTime() })
+	if len(rows) == 0 {
+		return errors.New("-svg: no workload that measures a time")
+	}
 	highest := 1.0
 	for _, row := range rows {
 		for _, e := range row.Entries {
@@ -34,7 +37,7 @@ func (r report) draw(file string) error {
 	}
 	var panels [][]*plot.Plot
 	var legend plot.Legend
-	for half := range slices.Chunk(rows, max(1, (len(rows)+1)/2)) {
+	for half := range slices.Chunk(rows, (len(rows)+1)/2) {
 		p, l, err := r.panel(half, highest)
 		if err != nil {
 			return err
@@ -42,11 +45,8 @@ func (r report) draw(file string) error {
 		panels, legend = append(panels, []*plot.Plot{p}), l
 	}
 
-	if len(panels) > 0 {
-		// It is no label of the axis, for which gonum/plot leaves room at the
-		// wrong place of a logarithmic one.
-		panels[0][0].Title.Text = "Time, in multiples of x/sync's (lower is better)"
-	}
+	// A title, because gonum/plot misplaces the label of a logarithmic axis.
+	panels[0][0].Title.Text = "Time, in multiples of x/sync's (lower is better)"
 
 	canvas := vgsvg.New(width, height)
 	all := draw.Crop(draw.New(canvas), vg.Points(6), 0, vg.Points(6), -vg.Points(6))

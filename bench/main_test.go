@@ -83,9 +83,9 @@ func TestSpreadIsTheMiddleHalfOfTheRounds(t *testing.T) {
 	for i := range rounds {
 		rounds[i].roundTrip = float64(10 * (7 - i))
 	}
-	assert.Equal(t, spread{40, 20, 60}, over(rounds, value))
-	assert.Equal(t, spread{70, 70, 70}, over(rounds[:1], value))
-	assert.Equal(t, spread{65, 60, 70}, over(rounds[:2], value))
+	assert.Equal(t, spread{40, 20, 60}, spreadOf(rounds, value))
+	assert.Equal(t, spread{70, 70, 70}, spreadOf(rounds[:1], value))
+	assert.Equal(t, spread{65, 60, 70}, spreadOf(rounds[:2], value))
 }
 
 func TestPeersTakeTurns(t *testing.T) {
@@ -98,7 +98,7 @@ func TestPeersTakeTurns(t *testing.T) {
 		}
 		orders = append(orders, order)
 	}
-	assert.Equal(t, []string{"abc", "acb", "cab", "cba"}, orders)
+	assert.Equal(t, []string{"abc", "bac", "cab", "acb"}, orders)
 }
 
 // Marks stand side by side in a column. Their distance is what a column leaves to
@@ -142,6 +142,12 @@ func TestRun(t *testing.T) {
 	for _, p := range peer.All {
 		assert.Contains(t, string(text), p.Name)
 	}
+}
+
+func TestOnlyTimesAreDrawn(t *testing.T) {
+	chart := filepath.Join(t.TempDir(), "chart.svg")
+	err := run([]string{"-rounds=1", "-benchtime=1x", "-workloads=^waiter$", "-peers=^$", "-svg", chart}, io.Discard, io.Discard)
+	assert.ErrorContains(t, err, "-svg")
 }
 
 // A peer whose calls do not meet would be measured doing something else.

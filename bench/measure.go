@@ -63,15 +63,12 @@ func measure(o options, stderr io.Writer) ([]round, error) {
 }
 
 // inTurn returns the peers in the order of a round: another is first in each, and
-// in every other round they run backwards, so that none always follows the same.
+// every other round runs backwards, so that none always follows the same.
 func inTurn(peers []peer.Peer, round int) []peer.Peer {
-	n := len(peers)
-	ordered := make([]peer.Peer, n)
-	for i := range ordered {
-		ordered[i] = peers[(round+i)%n]
-	}
+	first := round % len(peers)
+	ordered := slices.Concat(peers[first:], peers[:first])
 	if round%2 == 1 {
-		slices.Reverse(ordered)
+		slices.Reverse(ordered[1:])
 	}
 	return ordered
 }

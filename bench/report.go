@@ -27,8 +27,10 @@ type report struct {
 	Peers   []string `json:"peers"`
 	Rows    []row    `json:"figures"`
 
-	// RoundTrip is what a message and its answer take between two goroutines,
-	// in ns, and Trips, how many of them a Do of this library takes in busy.
+	// What it takes to ask an owner, beside what it takes at least to ask another
+	// goroutine: a Do of this library in busy, in ns, a message and its answer,
+	// and how many of these the Do takes.
+	Busy      spread `json:"busy_ns,omitzero"`
 	RoundTrip spread `json:"round_trip_ns,omitzero"`
 	Trips     spread `json:"round_trips,omitzero"`
 }
@@ -47,17 +49,17 @@ type entry struct {
 	Ratio  spread `json:"ratio,omitzero"`
 }
 
-// A spread is what the rounds say of a value.
+// A spread is the median and the quartiles of a value over the rounds.
 type spread struct {
 	Median float64 `json:"median"`
-	Low    float64 `json:"low"` // the quartiles
+	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
 }
 
-// isWide reports whether the middle half of the rounds is far apart.
+// isWide reports whether the quartiles are far apart.
 func (s spread) isWide() bool { return s.High > 1.25*s.Low }
 
-func over(rounds []round, value func(round) float64) spread {
+func spreadOf(rounds []round, value func(round) float64) spread {
 	values := make([]float64, len(rounds))
 	for i, r := range rounds {
 		values[i] = value(r)
@@ -89,9 +91,10 @@ func summarize(o options, rounds []round) report {
 				}
 			}
 			r.Rows = append(r.Rows, row)
-			if _, ok := row.Entries[peer.Own]; ok && f.Name == workload.Busy {
-				r.RoundTrip = over(rounds, func(r round) float64 { return r.roundTrip })
-				r.Trips = over(rounds, func(r round) float64 { return r.figures[cell{f.Name, peer.Own}] / r.roundTrip })
+			if own, ok := row.Entries[peer.Own]; ok && f.Name == workload.Busy {
+				r.Busy = own.Figure
+				r.RoundTrip = spreadOf(rounds, func(r round) float64 { return r.roundTrip })
+				r.Trips = spreadOf(rounds, func(r round) float64 { return r.figures[cell{f.Name, peer.Own}] / r.roundTrip })
 			}
 		}
 	}
@@ -99,9 +102,9 @@ func summarize(o options, rounds []round) report {
 }
 
 func newEntry(rounds []round, of, baseline cell) entry {
-	e := entry{Figure: over(rounds, func(r round) float64 { return r.figures[of] })}
-	if over(rounds, func(r round) float64 { return r.figures[baseline] }).Median >= 1 {
-		e.Ratio = over(rounds, func(r round) float64 { return r.figures[of] / r.figures[baseline] })
+	e := entry{Figure: spreadOf(rounds, func(r round) float64 { return r.figures[of] })}
+	if spreadOf(rounds, func(r round) float64 { return r.figures[baseline] }).Median >= 1 {
+		e.Ratio = spreadOf(rounds, func(r round) float64 { return r.figures[of] / r.figures[baseline] })
 	}
 	return e
 }
@@ -145,17 +148,9 @@ func (r report) print(w io.Writer) {
 	for _, row := range r.Rows {
 		fmt.Fprintf(w, "- %s: %s\n", row.Name, row.What)
 	}
-	r.printTrips(w)
-}
-
-// printTrips says what it costs to ask an owner, beside what it costs at least to
-// ask another goroutine.
-func (r report) printTrips(w io.Writer) {
-	for _, row := range r.Rows {
-		if e, ok := row.Entries[peer.Own]; ok && row.Name == workload.Busy {
-			fmt.Fprintf(w, "\nA Do of actorflight that asks an owner, as in busy, takes %s. A round trip between two goroutines takes %s; the Do takes %.1f of them.\n",
-				amount(e.Figure.Median, row.Unit), amount(r.RoundTrip.Median, row.Unit), r.Trips.Median)
-		}
+	if r.Busy != (spread{}) {
+		fmt.Fprintf(w, "\nA Do of actorflight that asks an owner, as in busy, takes %s. A round trip between two goroutines takes %s; the Do takes %.1f of them.\n",
+			duration(r.Busy.Median), duration(r.RoundTrip.Median), r.Trips.Median)
 	}
 }
 
@@ -172,8 +167,13 @@ func amount(figure float64, unit workload.Unit) string {
 	if !unit.IsTime() {
 		return humanize.IBytes(uint64(figure))
 	}
-	threeDigits := time.Duration(math.Pow(10, math.Floor(math.Log10(max(figure, 1)))-2))
-	return time.Duration(figure).Round(threeDigits).String()
+	return duration(figure)
+}
+
+// duration writes three digits of a number of ns.
+func duration(ns float64) string {
+	threeDigits := time.Duration(math.Pow(10, math.Floor(math.Log10(max(ns, 1)))-2))
+	return time.Duration(ns).Round(threeDigits).String()
 }
 
 func (r report) writeJSON(file string) error {

@@ -10,7 +10,7 @@ import (
 	"github.com/actorflight/singleflight/bench/peer"
 )
 
-// A Workload measures something of a peer, mostly one figure.
+// A Workload measures one or more figures of a peer.
 type Workload struct {
 	Name    string
 	Figures []Figure
@@ -21,27 +21,27 @@ type Workload struct {
 
 // A Figure is what a workload reports in one unit.
 type Figure struct {
-	Name string // begins with that of the workload
-	Unit Unit
-	What string
+	Name string `json:"name"` // begins with that of the workload
+	Unit Unit   `json:"unit"`
+	What string `json:"what"`
 }
 
 // All are the workloads.
 var All = []Workload{
-	{"alone", one("alone", perCall, "one Do after another"), alone, nil},
-	{"pair", one("pair", perCall, "2 goroutines, each with its own key"), pair, nil},
-	{"hotkey", one("hotkey", perCall, "32 goroutines, one key"), hotkey, nil},
-	{Busy, one(Busy, perCall, "one Do after another, while another flight is in the air"), busy, nil},
-	{"contended", one("contended", perCall, "64 goroutines, 1,024 keys"), contended, nil},
-	{"service", one("service", perCall, "64 goroutines, 1,024 skewed keys, fn hashes 4 KiB"), service, nil},
-	{"stampede", one("stampede", perBurst, "10,000 callers join a flight: from its release to the last return"), stampede, nil},
-	{"bystander", one("bystander", perBurst, "the longest Do of another key while 100,000 waiters land"), bystander, nil},
-	{"dochan", one("dochan", perCall, "one DoChan after another"), doChan, hasDoChan},
-	{"busychan", one("busychan", perCall, "one DoChan after another, while another flight is in the air"), busyChan, hasDoChan},
-	{"recovery", one("recovery", perCall, "one Do after another, fn panics"), recovery, recovers},
-	{"retained", one("retained", perGroup, "what a Group keeps after 200,000 keys have landed"), retained, nil},
-	{"flight", one("flight", perPiece, "memory of a flight in the air"), flight, nil},
-	{"waiter", one("waiter", perPiece, "memory of a waiter"), waiter, nil},
+	one("alone", perCall, "one Do after another", alone, nil),
+	one("pair", perCall, "2 goroutines, each with its own key", pair, nil),
+	one("hotkey", perCall, "32 goroutines, one key", hotkey, nil),
+	one(Busy, perCall, "one Do after another, while another flight is in the air", busy, nil),
+	one("contended", perCall, "64 goroutines, 1,024 keys", contended, nil),
+	one("service", perCall, "64 goroutines, 1,024 skewed keys, fn hashes 4 KiB", service, nil),
+	one("stampede", perBurst, "10,000 callers join a flight: from its release to the last return", stampede, nil),
+	one("bystander", perBurst, "the longest Do of another key while 100,000 waiters land", bystander, nil),
+	one("dochan", perCall, "one DoChan after another", doChan, hasDoChan),
+	one("busychan", perCall, "one DoChan after another, while another flight is in the air", busyChan, hasDoChan),
+	one("recovery", perCall, "one Do after another, fn panics", recovery, recovers),
+	one("retained", perGroup, "what a Group keeps after 200,000 keys have landed", retained, nil),
+	one("flight", perPiece, "memory of a flight in the air", flight, nil),
+	one("waiter", perPiece, "memory of a waiter", waiter, nil),
 	{"saturated", []Figure{
 		{"saturated lone p50", "ns/lone-p50", "a Do with its own key, while another flight is in the air and twice as many goroutines as processors compute: median"},
 		{"saturated lone p90", "ns/lone-p90", "the same: 90th percentile"},
@@ -50,10 +50,13 @@ var All = []Workload{
 	}, saturated, nil},
 }
 
-// Busy is the workload in which every call asks an owner.
+// Busy is the workload that is compared with a round trip.
 const Busy = "busy"
 
-func one(name string, unit Unit, what string) []Figure { return []Figure{{name, unit, what}} }
+// one returns a workload of one figure.
+func one(name string, unit Unit, what string, run func(*testing.B, func() peer.Group), fit func(peer.Peer) bool) Workload {
+	return Workload{name, []Figure{{name, unit, what}}, run, fit}
+}
 
 // A Unit is that of a figure, in the form of package testing. What is per call is
 // measured by that package, and the rest by the workload.
