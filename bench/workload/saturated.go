@@ -19,8 +19,8 @@ func saturated(b *testing.B, newGroup func() peer.Group) {
 	stop := compute(2 * runtime.GOMAXPROCS(0))
 	var lone, crowd []time.Duration
 	for range b.N {
-		lone = append(lone, callAndThink(g, 1, 50)...)
-		crowd = append(crowd, callAndThink(g, 8, 20)...)
+		lone = append(lone, callAndThink(g, 1, 150)...)
+		crowd = append(crowd, callAndThink(g, 8, 50)...)
 	}
 	stop()
 	land()
