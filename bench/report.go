@@ -154,12 +154,13 @@ func (r report) print(w io.Writer) {
 	}
 }
 
-// text writes the median, and the quartiles if they are far apart.
+// text writes the median, and the quartiles if they are far apart and look so.
 func (s spread) text(value func(float64) string) string {
-	if !s.isWide() {
+	low, high := value(s.Low), value(s.High)
+	if !s.isWide() || low == high {
 		return value(s.Median)
 	}
-	return fmt.Sprintf("%s (%s–%s)", value(s.Median), value(s.Low), value(s.High))
+	return fmt.Sprintf("%s (%s–%s)", value(s.Median), low, high)
 }
 
 // amount writes a figure with its unit.

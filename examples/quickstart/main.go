@@ -27,6 +27,10 @@ func getOrSet(request int, key string) (string, error) {
 		return entry.Value(), nil
 	}
 	value, err, _ := flights.Do(key, func() (string, error) {
+		// Another flight may have landed since this request looked.
+		if entry := cache.Get(key); entry != nil {
+			return entry.Value(), nil
+		}
 		fmt.Printf("request %d is setting cache...\n", request)
 		time.Sleep(3 * time.Second) // in life, a query
 		cache.Set(key, "VALUE", ttlcache.DefaultTTL)
