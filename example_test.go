@@ -1,6 +1,7 @@
 package singleflight_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -105,6 +106,40 @@ func ExampleGroupOf_ForgetUnshared() {
 	// not in flight: true
 	// nobody joined: true
 	// somebody joined: false
+}
+
+// What is stuck, and how many wait for it?
+func ExampleGroupOf_InFlight() {
+	var g singleflight.Group
+	stuck := make(chan struct{})
+	fn := func() (any, error) { <-stuck; return nil, nil }
+
+	first := g.DoChan("user:7", fn)
+	g.DoChan("user:7", fn)
+	for _, f := range g.InFlight() {
+		fmt.Printf("%s is %v for %d callers\n", f.Key, f.State, f.Callers)
+	}
+	close(stuck)
+	<-first
+	fmt.Println("in flight:", len(g.InFlight()))
+
+	// Output:
+	// user:7 is flying for 2 callers
+	// in flight: 0
+}
+
+// At shutdown, flights may be left that no call waits for any more.
+func ExampleGroupOf_Wait() {
+	var g singleflight.Group
+	saved := false
+	g.DoChan("report", func() (any, error) { saved = true; return nil, nil })
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := g.Wait(ctx)
+	fmt.Println("saved:", saved, err)
+
+	// Output: saved: true <nil>
 }
 
 // Keys are of any comparable type and values of any type, so nothing is made

@@ -44,7 +44,7 @@
 //
 // There is no mutex in this package. The flights of a Group belong to one
 // goroutine, the owner, and others send it messages: do, when they call; done,
-// when the function that they led has ended; forget. The owner is there only
+// when the function that they led has ended; forget, list and wait. The owner is there only
 // while calls need it. A call that meets nobody leads its flight without asking,
 // and lands it without telling. When a second one comes it starts the owner,
 // which ends after the last. A Group at rest holds one nil pointer, so it needs
@@ -95,7 +95,7 @@ type ResultOf[V any] struct {
 
 // Group has the keys and values of the Group in golang.org/x/sync/singleflight.
 // Its methods are those of [GroupOf]: [GroupOf.Do], [GroupOf.DoChan],
-// [GroupOf.Forget] and [GroupOf.ForgetUnshared].
+// [GroupOf.Forget], [GroupOf.ForgetUnshared], [GroupOf.InFlight] and [GroupOf.Wait].
 type Group = GroupOf[string, any]
 
 // Result is what DoChan of a [Group] delivers.

@@ -32,6 +32,8 @@ type group[K comparable, V any] interface {
 	DoChan(K, func() (V, error)) <-chan ResultOf[V]
 	Forget(K)
 	ForgetUnshared(K) bool
+	InFlight() []FlightOf[K]
+	Wait(context.Context) error
 
 	of(K) *GroupOf[K, V] // where the key is
 	all() []*GroupOf[K, V]
@@ -112,8 +114,8 @@ func requireOwner[K comparable, V any](t *testing.T, g *GroupOf[K, V]) (flights 
 type census[K comparable, V any] struct{ flights chan int }
 
 func (m census[K, V]) Handle(o *owner[K, V]) {
-	n := len(joinable(o))
-	o.Release()
+	n := len(stateOf(o).flights)
+	release(o)
 	m.flights <- n
 }
 
@@ -132,7 +134,7 @@ type stall struct{ gate <-chan struct{} }
 
 func (m stall) Handle(o *owner[string, any]) {
 	<-m.gate
-	o.Release()
+	release(o)
 }
 
 // An outcome is all that can come of a Do.

@@ -1,6 +1,7 @@
 package singleflight
 
 import (
+	"context"
 	"math/rand/v2"
 	"regexp"
 	"runtime"
@@ -42,13 +43,15 @@ var (
 // returns when all have returned, with the channels that nobody received from.
 func storm(g group[string, any]) (abandoned []<-chan Result) {
 	const callers, calls = 32, 300
+	ended, cancel := context.WithCancel(context.Background())
+	cancel() // or nobody would call while somebody waits
 	left := make(chan (<-chan Result), callers*calls)
 	var wg sync.WaitGroup
 	for i := range callers {
 		random := rand.New(rand.NewPCG(1, uint64(i)))
 		call := func() {
 			key := strconv.Itoa(random.IntN(8))
-			switch ending := endings[random.IntN(len(endings))]; random.IntN(8) {
+			switch ending := endings[random.IntN(len(endings))]; random.IntN(10) {
 			default:
 				if ending.doChan == nil {
 					key = "panics " + key // where no DoChan comes
@@ -66,6 +69,10 @@ func storm(g group[string, any]) (abandoned []<-chan Result) {
 				g.Forget(key)
 			case 7:
 				g.ForgetUnshared(key)
+			case 8:
+				g.InFlight()
+			case 9:
+				g.Wait(ended)
 			}
 		}
 		wg.Go(func() {
@@ -205,6 +212,10 @@ func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
 
 		a = g.address.Leave(alone)
 		again, _ := g.address.Claim()
+		again.Send(newList[string, any]())
+		again, _ = g.address.Claim()
+		again.Send(newWait[string, any]())
+		again, _ = g.address.Claim()
 		a.Send(done[string, any]{alone})
 		again.Send(newForget[string, any]("key", false))
 		synctest.Wait()

@@ -6,14 +6,18 @@ import "github.com/actorflight/singleflight/actor"
 // each message. The owner never blocks: every channel that it answers on has
 // room for the answer.
 
-// flights is what the owner owns: the flights that a call can join.
-type flights[K comparable, V any] map[K]*flight[K, V]
+// A state is what the owner owns.
+type state[K comparable, V any] struct {
+	flights   map[K]*flight[K, V]        // those that a call can join
+	forgotten map[*flight[K, V]]struct{} // the others, until they land
+	rest      chan struct{}              // closed when nothing is in flight; nil if no Wait has come
+}
 
 // Whoever is alone in a Group leaves its flight for an owner to find.
 type (
-	address[K comparable, V any]    = actor.Address[flights[K, V], flight[K, V]]
-	activation[K comparable, V any] = actor.Activation[flights[K, V], flight[K, V]]
-	owner[K comparable, V any]      = actor.Owner[flights[K, V], flight[K, V]]
+	address[K comparable, V any]    = actor.Address[state[K, V], flight[K, V]]
+	activation[K comparable, V any] = actor.Activation[state[K, V], flight[K, V]]
+	owner[K comparable, V any]      = actor.Owner[state[K, V], flight[K, V]]
 )
 
 // A flight is one execution of a function, led by the call that runs it.
@@ -59,14 +63,21 @@ func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
 // the receiver.
 func newTurn() chan struct{} { return make(chan struct{}, 2) }
 
-// joinable returns the flights that the owner owns. In the beginning that is the
-// one that was in the air before there was an owner.
-func joinable[K comparable, V any](o *owner[K, V]) flights[K, V] {
+// stateOf returns what the owner owns. In the beginning that is the flight that was
+// in the air before there was an owner.
+func stateOf[K comparable, V any](o *owner[K, V]) *state[K, V] {
 	if o.Left != nil {
-		o.State = flights[K, V]{o.Left.key: o.Left}
+		o.State.flights = map[K]*flight[K, V]{o.Left.key: o.Left}
 		o.Left = nil // it may land before the owner ends, and need not be kept
 	}
-	return o.State
+	return &o.State
+}
+
+// release releases the claim of a message. With the last claim, nothing is in flight.
+func release[K comparable, V any](o *owner[K, V]) {
+	if o.Release() && o.State.rest != nil {
+		close(o.State.rest)
+	}
 }
 
 // do comes from a caller. The answer tells it whether it leads or has joined. A
@@ -74,12 +85,12 @@ func joinable[K comparable, V any](o *owner[K, V]) flights[K, V] {
 type do[K comparable, V any] struct{ call *call[K, V] }
 
 func (m do[K, V]) Handle(o *owner[K, V]) {
-	c, flights := m.call, joinable(o)
-	if f, ok := flights[c.key]; ok {
+	c, s := m.call, stateOf(o)
+	if f, ok := s.flights[c.key]; ok {
 		f.join(c)
-		o.Release()
+		release(o)
 	} else {
-		flights[c.key] = &c.flight
+		s.flights[c.key] = &c.flight
 	}
 	c.turn <- struct{}{}
 }
@@ -89,11 +100,13 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 type done[K comparable, V any] struct{ flight *flight[K, V] }
 
 func (m done[K, V]) Handle(o *owner[K, V]) {
-	f, flights := m.flight, joinable(o)
-	if flights[f.key] == f { // else it was forgotten
-		delete(flights, f.key)
+	f, s := m.flight, stateOf(o)
+	if s.flights[f.key] == f {
+		delete(s.flights, f.key)
+	} else {
+		delete(s.forgotten, f)
 	}
-	o.Release()
+	release(o)
 	f.turn <- struct{}{}
 }
 
@@ -110,14 +123,67 @@ func newForget[K comparable, V any](key K, ifUnshared bool) *forget[K, V] {
 }
 
 func (m *forget[K, V]) Handle(o *owner[K, V]) {
-	flights := joinable(o)
-	f, ok := flights[m.key]
+	s := stateOf(o)
+	f, ok := s.flights[m.key]
 	free := !ok || !m.ifUnshared || f.waiters == nil
-	if free {
-		delete(flights, m.key)
+	if ok && free {
+		delete(s.flights, m.key)
+		if s.forgotten == nil {
+			s.forgotten = make(map[*flight[K, V]]struct{})
+		}
+		s.forgotten[f] = struct{}{}
 	}
-	o.Release()
+	release(o)
 	m.free <- free
+}
+
+// list comes from InFlight. The answer is all flights.
+type list[K comparable, V any] struct {
+	flights chan []FlightOf[K] // the answer; has room for it
+}
+
+func newList[K comparable, V any]() list[K, V] {
+	return list[K, V]{make(chan []FlightOf[K], 1)}
+}
+
+func (m list[K, V]) Handle(o *owner[K, V]) {
+	s := stateOf(o)
+	all := make([]FlightOf[K], 0, len(s.flights)+len(s.forgotten))
+	for _, f := range s.flights {
+		all = append(all, FlightOf[K]{f.key, f.callers(), Flying})
+	}
+	for f := range s.forgotten {
+		all = append(all, FlightOf[K]{f.key, f.callers(), Forgotten})
+	}
+	release(o)
+	m.flights <- all
+}
+
+// callers returns how many calls get the result of f.
+func (f *flight[K, V]) callers() int {
+	if f.waiters == nil {
+		return 1
+	}
+	return 1 + len(f.waiters.channels) + len(f.waiters.turns)
+}
+
+// wait comes from Wait. The answer is a channel that is closed when the activation
+// is over; all calls of Wait in an activation get the same.
+type wait[K comparable, V any] struct {
+	rest chan (<-chan struct{}) // the answer; has room for it
+}
+
+func newWait[K comparable, V any]() wait[K, V] {
+	return wait[K, V]{make(chan (<-chan struct{}), 1)}
+}
+
+func (m wait[K, V]) Handle(o *owner[K, V]) {
+	s := stateOf(o)
+	if s.rest == nil {
+		s.rest = make(chan struct{})
+	}
+	release(o)
+	m.rest <- s.rest
 }
 
 // join makes c the last waiter of f. It keeps no reference to c.

@@ -207,15 +207,16 @@ func (a *Activation[S, F]) own(left *F) {
 	}
 }
 
-// Release releases the claim of the message that is being handled.
+// Release releases the claim of the message that is being handled. It reports
+// whether that was the last claim.
 //
-// If that was the last claim, the activation is over and its address at rest
-// when Release returns. So a Handle should answer after Release, and not before:
+// If it was, the activation is over and its address at rest when Release returns.
+// So a Handle should answer after Release, and not before:
 // whoever has the last answer then finds the address at rest, and of the owner
 // nothing but that it is about to return.
 //
 // Release panics if the claim has been released before.
-func (o *Owner[S, F]) Release() {
+func (o *Owner[S, F]) Release() (last bool) {
 	if !o.claimed {
 		panic("actor: claim released twice")
 	}
@@ -227,4 +228,5 @@ func (o *Owner[S, F]) Release() {
 		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing
 		o.ended = true
 	}
+	return o.ended
 }

@@ -289,6 +289,22 @@ func TestActivationMayCountMoreClaimsThan32BitsHold(t *testing.T) {
 	requireRest(t, &d)
 }
 
+// A last answers whether its claim was the last.
+type last struct{ last chan<- bool }
+
+func (m last) Handle(o *owner) { m.last <- o.Release() }
+
+func TestReleaseReportsTheLastClaim(t *testing.T) {
+	var d address
+	a := meet(t, &d)
+	answer := make(chan bool, 1)
+	a.Send(last{answer})
+	assert.False(t, <-answer)
+	a.Send(last{answer})
+	assert.True(t, <-answer)
+	requireRest(t, &d)
+}
+
 func TestMisusePanics(t *testing.T) {
 	const leave = "actor: Leave without a matching ClaimOrEnter, or called twice"
 	t.Run("Leave at rest", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -174,6 +175,7 @@ func errOf(call int) error { return fmt.Errorf("error of %d", call) }
 func (p *program) check(t *rapid.T) {
 	synctest.Wait()
 	for _, s := range p.sides {
+		p.checkInFlight(t, s)
 		for i, c := range p.calls {
 			want := c.shows
 			if s.name == nameOfXSync && c.xsync != "" {
@@ -186,6 +188,38 @@ func (p *program) check(t *rapid.T) {
 				t.Fatalf("%s: call %d ran fn %d times, want: %v", s.name, i, s.calls[i].ran, c.leads)
 			}
 		}
+	}
+}
+
+// checkInFlight compares what InFlight and Wait say, where s has them.
+func (p *program) checkInFlight(t *rapid.T, s *side) {
+	inspected, ok := s.group.(interface {
+		InFlight() []singleflight.Flight
+		Wait(context.Context) error
+	})
+	if !ok {
+		return
+	}
+	var want, got []string
+	for _, f := range p.inAir {
+		state := singleflight.Forgotten
+		if p.current[f.key] == f {
+			state = singleflight.Flying
+		}
+		want = append(want, fmt.Sprint(f.key, len(f.calls), state))
+	}
+	for _, f := range inspected.InFlight() {
+		got = append(got, fmt.Sprint(f.Key, f.Callers, f.State))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: in flight are %q, want %q", s.name, got, want)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := inspected.Wait(ended); (err == nil) != (len(want) == 0) {
+		t.Fatalf("%s: Wait says %v while %q are in flight", s.name, err, want)
 	}
 }
 
