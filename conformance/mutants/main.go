@@ -40,7 +40,7 @@ var checks = []check{
 const generous = 5 * time.Minute
 
 // patience is how many times as long a mutant may take as the library.
-const patience = 4
+const patience = 2
 
 func main() {
 	log.SetFlags(0)
