@@ -1,9 +1,6 @@
 package singleflight
 
-import (
-	"hash/maphash"
-	"unsafe"
-)
+import "hash/maphash"
 
 // shards is how many Groups a ShardedOf has: a power of two, and more than most
 // machines have processors.
@@ -35,11 +32,11 @@ type ShardedOf[K comparable, V any] struct {
 // Its methods are those of [ShardedOf].
 type Sharded = ShardedOf[string, any]
 
-// A shard has 64 bytes, which is a cache line of most machines, so that processors
+// A shard of a 64-bit program fills a cache line of most machines, so that processors
 // that use different shards do not disturb each other.
 type shard[K comparable, V any] struct {
 	GroupOf[K, V]
-	_ [64 - unsafe.Sizeof(uintptr(0))]byte
+	_ [56]byte
 }
 
 // Do is [GroupOf.Do].
