@@ -96,6 +96,17 @@ func meet(t *testing.T, d *address) *activation {
 	return a
 }
 
+// end returns an activation that is over.
+func end(t *testing.T, d *address) *activation {
+	t.Helper()
+	a := meet(t, d)
+	answer := make(chan []string, 1)
+	a.Send(note{})
+	a.Send(note{handled: answer})
+	<-answer
+	return a
+}
+
 func TestAddressIsOneWord(t *testing.T) {
 	assert.Equal(t, unsafe.Sizeof(uintptr(0)), unsafe.Sizeof(address{}))
 }
@@ -250,11 +261,7 @@ func TestActivationIsOverBeforeTheAddressIsCleared(t *testing.T) {
 
 func TestNoNumberOfLateClaimsRevivesAnActivation(t *testing.T) {
 	var d address
-	a := meet(t, &d)
-	answer := make(chan []string, 1)
-	a.Send(note{})
-	a.Send(note{handled: answer})
-	<-answer
+	a := end(t, &d)
 	for range 100_000 {
 		d.current.Store(&a.entry) // as seen by a caller that loaded it before the end
 		_, ok := d.Claim()
@@ -346,11 +353,7 @@ func TestMisusePanics(t *testing.T) {
 	})
 	t.Run("Send after the end", func(t *testing.T) {
 		var d address
-		a := meet(t, &d)
-		answer := make(chan []string, 1)
-		a.Send(note{})
-		a.Send(note{handled: answer})
-		<-answer
+		a := end(t, &d)
 		assert.PanicsWithValue(t, "actor: Send without a claim, in an activation that is over", func() { a.Send(note{}) })
 	})
 	t.Run("Send without a claim, before the end", func(t *testing.T) {
