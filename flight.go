@@ -2,6 +2,7 @@ package singleflight
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -101,9 +102,25 @@ func lead[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 	return land(d, a, f, r)
 }
 
-// leadChan is the goroutine that leads a flight for DoChan.
-func leadChan[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func() (V, error)) {
+// leadChan is the goroutine that leads a flight for DoChan. c is nil if the flight
+// began alone.
+func leadChan[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], c *call[K, V], fn func() (V, error)) {
+	if c != nil && c.answer == standby {
+		<-c.turn
+	}
 	lead(d, a, f, fn, new(result[V]))
+}
+
+// host is the goroutine that leads a flight for calls that may leave. If all have
+// left before it runs, fn does not.
+func host[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func(context.Context) (V, error)) {
+	w := f.waiters
+	lead(d, a, f, func() (v V, err error) {
+		if err := w.context.Err(); err != nil {
+			return v, err
+		}
+		return fn(w.context)
+	}, &w.result)
 }
 
 // land frees the key and then gives r to all who wait for it. It reports whether
@@ -119,53 +136,59 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 		a.Send(done[K, V]{f})
 		<-f.turn
 	}
-	w := f.waiters
+	w, callers := f.waiters, f.callers()
+	shared = callers > 1
 
-	if r.ending == panicked && (f.results != nil || w != nil && w.channels != nil) {
+	if r.ending == panicked && (callers == 0 || f.results != nil || w != nil && w.channels != nil) {
 		go panic(r.err) // where nobody can recover it
 		select {}       // stay, for the crash dump
 	}
 	if f.results != nil {
-		f.results <- ResultOf[V]{r.val, r.err, w != nil}
+		f.results <- ResultOf[V]{r.val, r.err, shared}
 	}
 	if w != nil {
-		w.release(r)
+		w.result, w.shared = *r, shared
+		w.release()
 	}
-	return w != nil
+	return shared
 }
 
 // row is how many waiters are released by one goroutine. It should be small
 // beside the run queue of a processor, which has room for 256.
 const row = 64
 
-// release gives r to all waiters: first to channels, in the order in which they
-// joined, and then to those who wait in a Do. Of these, the leader wakes the
-// first of each row, and they wake the others; see releaseRow. To wake
-// thousands takes milliseconds, which the processors can share in this way.
-func (w *waiters[V]) release(r *result[V]) {
-	w.result = *r
+// release gives the result to all waiters: first to channels, in the order in which
+// they joined, and then to those who wait for their turn. Of these, the leader wakes
+// the first of each row, and they wake the others. To wake thousands takes
+// milliseconds, which the processors can share in this way.
+func (w *waiters[K, V]) release() {
 	for _, results := range w.channels {
-		results <- ResultOf[V]{r.val, r.err, true}
+		results <- ResultOf[V]{w.result.val, w.result.err, w.shared}
 	}
 	for first := 0; first < len(w.turns); first += row {
 		w.turns[first] <- struct{}{}
 	}
+	for first := 0; first < len(w.leavers); first += row {
+		w.leavers[first].turn <- struct{}{}
+	}
+}
+
+// restOfRow returns those of a list of waiters that the one at a seat wakes when it is
+// released, before it does anything else.
+func restOfRow[T any](seat int, list []T) []T {
+	if seat%row != 0 {
+		return nil
+	}
+	return list[seat+1 : min(seat+row, len(list))]
 }
 
 // await ends a Do that has joined, when the flight has landed. Until then the Do
 // refers only to what it got here: its key and its fn are not kept.
-func (w *waiters[V]) await(turn chan struct{}, seat int) (V, error) {
+func (w *waiters[K, V]) await(turn chan struct{}, seat int) (v V, err error, shared bool) {
 	<-turn
-	w.releaseRow(seat)
-	return w.result.deliver()
-}
-
-// releaseRow is for a Do that has joined and is released, before it does anything
-// else.
-func (w *waiters[V]) releaseRow(seat int) {
-	if seat%row == 0 {
-		for _, turn := range w.turns[seat+1 : min(seat+row, len(w.turns))] {
-			turn <- struct{}{}
-		}
+	for _, turn := range restOfRow(seat, w.turns) {
+		turn <- struct{}{}
 	}
+	v, err = w.result.deliver()
+	return v, err, w.shared
 }

@@ -122,15 +122,18 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 	if fn == nil {
 		panic(nilFunc)
 	}
-	d := &g.home(key).address
+	g, key = g.home(key)
+	d := &g.address
 	a, f := d.ClaimOrEnter(flight[K, V]{key: key})
 	if a != nil {
 		c := ask(a, newCall[K, V](key, nil))
-		if c.joined != nil {
-			v, err = c.joined.await(c.turn, c.seat)
-			return v, err, true
+		switch c.answer {
+		case joined:
+			return c.on.waiters.await(c.turn, c.seat)
+		case standby:
+			<-c.turn
 		}
-		f = &c.flight
+		f = c.on
 	}
 	var r result[V]
 	shared = lead(d, a, f, fn, &r)
@@ -158,23 +161,26 @@ func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan ResultOf[V] {
 		panic(nilFunc)
 	}
 	results := make(chan ResultOf[V], 1)
-	d := &g.home(key).address
+	g, key = g.home(key)
+	d := &g.address
 	a, f := d.ClaimOrEnter(flight[K, V]{key: key, results: results})
+	var c *call[K, V]
 	if a != nil {
-		c := ask(a, newCall(key, results))
-		if c.joined != nil {
+		c = ask(a, newCall(key, results))
+		if c.answer == joined {
 			return results
 		}
-		f = &c.flight
+		f = c.on
 	}
-	go leadChan(d, a, f, fn)
+	go leadChan(d, a, f, c, fn)
 	return results
 }
 
 // ask sends c to the owner, and returns it when the owner has answered.
 func ask[K comparable, V any](a *activation[K, V], c *call[K, V]) *call[K, V] {
+	turn := c.turn // c.turn is the leader's from then on
 	a.Send(do[K, V]{c})
-	<-c.turn
+	<-turn
 	return c
 }
 
@@ -193,7 +199,8 @@ func (g *GroupOf[K, V]) ForgetUnshared(key K) bool {
 }
 
 func (g *GroupOf[K, V]) forget(key K, ifUnshared bool) (free bool) {
-	a, ok := g.home(key).address.Claim()
+	g, key = g.home(key)
+	a, ok := g.address.Claim()
 	if !ok {
 		return true
 	}
@@ -202,13 +209,16 @@ func (g *GroupOf[K, V]) forget(key K, ifUnshared bool) (free bool) {
 	return <-m.free
 }
 
-// home returns the Group in which key flies. It panics, here in the caller, if
-// key cannot be hashed; the owner that met such a key would end the program.
-func (g *GroupOf[K, V]) home(key K) *GroupOf[K, V] {
+// home returns the Group in which key flies, and the key that it has there. It
+// panics, here in the caller, if key cannot be hashed; the owner that met such a key
+// would end the program.
+func (g *GroupOf[K, V]) home(key K) (*GroupOf[K, V], K) {
 	_ = map[K]struct{}(nil)[key]
 	if key != key {
-		// No map finds such a key again. It gets a Group of its own.
-		return new(GroupOf[K, V])
+		// No map finds such a key again. It gets a Group of its own, and there
+		// the zero key, which a map finds.
+		var zero K
+		return new(GroupOf[K, V]), zero
 	}
-	return g
+	return g, key
 }

@@ -30,6 +30,8 @@ import (
 type group[K comparable, V any] interface {
 	Do(K, func() (V, error)) (V, error, bool)
 	DoChan(K, func() (V, error)) <-chan ResultOf[V]
+	DoContext(context.Context, K, func(context.Context) (V, error)) (V, error, bool)
+	DoChanContext(context.Context, K, func(context.Context) (V, error)) <-chan ResultOf[V]
 	Forget(K)
 	ForgetUnshared(K) bool
 	InFlight() []FlightOf[K]
@@ -148,6 +150,11 @@ type outcome struct {
 
 // goDo calls g.Do in a new goroutine.
 func goDo(g group[string, any], key string, fn func() (any, error)) <-chan outcome {
+	return goCall(func() (any, error, bool) { return g.Do(key, fn) })
+}
+
+// goCall makes a call in a new goroutine.
+func goCall(call func() (any, error, bool)) <-chan outcome {
 	ended := make(chan outcome, 1)
 	go func() {
 		o := outcome{exited: true}
@@ -157,7 +164,7 @@ func goDo(g group[string, any], key string, fn func() (any, error)) <-chan outco
 			}
 			ended <- o
 		}()
-		o.val, o.err, o.shared = g.Do(key, fn)
+		o.val, o.err, o.shared = call()
 		o.exited = false
 	}()
 	return ended
@@ -405,6 +412,18 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 			<-waiter
 			<-results
 		}},
+		{"waiter DoChanContext", func(g group[string, any], _ chan struct{}, fn func() (any, error)) {
+			<-g.DoChanContext(context.Background(), "key", func(context.Context) (any, error) { return fn() })
+		}},
+		{"abandoned", func(g group[string, any], gate chan struct{}, fn func() (any, error)) {
+			ctx, cancel := context.WithCancel(context.Background())
+			left := doContext(ctx, g, func(context.Context) (any, error) { return behind(gate, fn)() })
+			synctest.Wait()
+			cancel()
+			<-left
+			close(gate)
+			select {}
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, g group[string, any]) {
@@ -419,7 +438,9 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 					assert.Equal(t, 2, status)
 					assert.Regexp(t, "(?m)^panic: "+errFn.Error()+"$", output)
 					assert.Contains(t, output, "singleflight.panicInFn(", "the stack of the panic")
-					assert.Regexp(t, `goroutine \d+ \[.*\]:\n.*\.land\[.*\]\(`, output, "the goroutine that ran fn")
+					if test.name != "waiter DoChanContext" { // which crashes by itself
+						assert.Regexp(t, `goroutine \d+ \[.*\]:\n.*\.land\[.*\]\(`, output, "the goroutine that ran fn")
+					}
 				})
 				t.Run("and is counted in coverage", func(t *testing.T) {
 					output, status := crash(t, func() (any, error) { panic(lastWords{}) })
@@ -790,7 +811,7 @@ func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
 			released = append(released, receives(results))
 		}
 		f := joinInAdvance(&g, leader, calls...)
-		go leadChan(&g.address, nil, f, value(1))
+		go leadChan(&g.address, nil, f, nil, value(1))
 		for i, next := range released {
 			synctest.Wait()
 			for _, later := range released[i+1:] {
@@ -813,10 +834,10 @@ func TestDosAreReleasedInRows(t *testing.T) {
 		synctest.Wait()
 		for i, c := range calls {
 			<-c.turn
-			c.joined.turns[i] = make(chan struct{})
-			released = append(released, receives(c.joined.turns[i]))
+			c.on.waiters.turns[i] = make(chan struct{})
+			released = append(released, receives(c.on.waiters.turns[i]))
 		}
-		go leadChan(&g.address, nil, f, value(1))
+		go leadChan(&g.address, nil, f, nil, value(1))
 		for first := 0; first < len(calls); first += row {
 			synctest.Wait()
 			for _, later := range released[first+1:] {
@@ -825,7 +846,9 @@ func TestDosAreReleasedInRows(t *testing.T) {
 			require.True(t, released[first]())
 		}
 		for i, c := range calls {
-			go c.joined.releaseRow(c.seat)
+			turn := make(chan struct{}, 1)
+			turn <- struct{}{}
+			go c.on.waiters.await(turn, c.seat)
 			for j := i + 1; i%row == 0 && j < min(i+row, len(calls)); j++ {
 				synctest.Wait()
 				require.True(t, released[j](), "the first of a row is at the next in it")

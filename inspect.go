@@ -1,6 +1,9 @@
 package singleflight
 
-import "context"
+import (
+	"context"
+	"strconv"
+)
 
 // This file is for those who do not call fn: what is in flight, and when nothing
 // is any more.
@@ -8,14 +11,19 @@ import "context"
 // A FlightOf is what [GroupOf.InFlight] tells of a flight.
 type FlightOf[K comparable] struct {
 	Key     K
-	Callers int // that get its result: the leader's, and those that have joined
+	Callers int // that will get its result; none if all have left
 	State   State
+
+	// Context is the one that fn got, if a DoContext or DoChanContext began the
+	// flight, else nil. Its values, such as a request's id or start, are those of
+	// the call that began the flight. It is nil while State is Waiting.
+	Context context.Context
 }
 
 // Flight is what InFlight of a [Group] tells of a flight.
 type Flight = FlightOf[string]
 
-// A State says whether a flight can be joined.
+// A State says whether calls can join a flight.
 type State uint8
 
 const (
@@ -25,14 +33,41 @@ const (
 	// Forgotten says that the flight goes on for its callers, but that Forget has
 	// freed its key.
 	Forgotten
+
+	// Abandoned says that all callers have left, and that fn has not returned yet.
+	// No call joins the flight.
+	Abandoned
+
+	// Waiting says that the flight begins when the one with its key that is abandoned
+	// has ended.
+	Waiting
 )
 
 // String returns the name of s in lower case.
 func (s State) String() string {
-	if s == Forgotten {
+	switch s {
+	case Flying:
+		return "flying"
+	case Forgotten:
 		return "forgotten"
+	case Abandoned:
+		return "abandoned"
+	case Waiting:
+		return "waiting"
 	}
-	return "flying"
+	return "State(" + strconv.Itoa(int(s)) + ")"
+}
+
+// describe returns what InFlight tells of f; s is what it is unless all callers have left.
+func (f *flight[K, V]) describe(s State) FlightOf[K] {
+	d := FlightOf[K]{Key: f.key, Callers: f.callers(), State: s}
+	if d.Callers == 0 {
+		d.State = Abandoned
+	}
+	if f.waiters != nil && s != Waiting {
+		d.Context = f.waiters.context
+	}
+	return d
 }
 
 // InFlight returns the flights of g, in no particular order: all that are in flight
@@ -52,10 +87,10 @@ func (g *GroupOf[K, V]) InFlight() []FlightOf[K] {
 }
 
 // Wait returns nil as soon as nothing is in flight in g, or ctx.Err() if ctx ends
-// before. Forgotten flights, and those whose DoChan channels were abandoned, are in
-// flight until they land. Calls that begin meanwhile are waited for, too; so at
-// shutdown, first keep new calls away. Wait does not see flights of keys that do not
-// equal themselves.
+// before. Forgotten and abandoned flights, those that wait for them, and those whose
+// DoChan channels nothing receives from, are in flight until they land. Calls that
+// begin meanwhile are waited for, too; so at shutdown, first keep new calls away. Wait
+// does not see flights of keys that do not equal themselves.
 //
 // Wait panics if ctx is nil.
 func (g *GroupOf[K, V]) Wait(ctx context.Context) error {

@@ -28,7 +28,7 @@ func TestInFlightTellsOfEveryFlight(t *testing.T) {
 		forgotten := g.DoChan("key", behind(first, value(1)))
 		joined := goDo(g, "key", never(t))
 		synctest.Wait()
-		assert.Equal(t, []Flight{{"key", 2, Flying}}, inFlight(g))
+		assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying}}, inFlight(g))
 
 		g.Forget("key")
 		lone := goDo(g, "lone", behind(second, value(2)))
@@ -38,15 +38,15 @@ func TestInFlightTellsOfEveryFlight(t *testing.T) {
 		goDo(g, "key", never(t))
 		synctest.Wait()
 		assert.ElementsMatch(t, []Flight{
-			{"key", 2, Forgotten},
-			{"key", 3, Flying},
-			{"lone", 1, Flying},
+			{Key: "key", Callers: 2, State: Forgotten},
+			{Key: "key", Callers: 3, State: Flying},
+			{Key: "lone", Callers: 1, State: Flying},
 		}, inFlight(g))
 
 		close(first)
 		<-forgotten
 		<-joined
-		assert.ElementsMatch(t, []Flight{{"key", 3, Flying}, {"lone", 1, Flying}}, inFlight(g))
+		assert.ElementsMatch(t, []Flight{{Key: "key", Callers: 3, State: Flying}, {Key: "lone", Callers: 1, State: Flying}}, inFlight(g))
 		close(second)
 		<-lone
 		<-successor
@@ -57,7 +57,7 @@ func TestInFlightTellsOfEveryFlight(t *testing.T) {
 func TestInFlightTellsOfAFlightAlone(t *testing.T) {
 	onBoth(t, func(t *testing.T, g group[string, any]) {
 		g.Do("key", func() (any, error) {
-			assert.Equal(t, []Flight{{"key", 1, Flying}}, g.InFlight())
+			assert.Equal(t, []Flight{{Key: "key", Callers: 1, State: Flying}}, g.InFlight())
 			return nil, nil
 		})
 		requireRest(t, g)
@@ -169,4 +169,7 @@ func TestWaitPanicsIfItsContextIsNil(t *testing.T) {
 func TestState(t *testing.T) {
 	assert.Equal(t, "flying", Flying.String())
 	assert.Equal(t, "forgotten", Forgotten.String())
+	assert.Equal(t, "abandoned", Abandoned.String())
+	assert.Equal(t, "waiting", Waiting.String())
+	assert.Equal(t, "State(200)", State(200).String())
 }

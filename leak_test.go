@@ -208,7 +208,7 @@ func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
 		a.Send(done[string, any]{&lead.flight})
 		requireOwner(t, &g)
 		<-lead.turn
-		lead.waiters.release(new(result[any])) // nor does the leader
+		lead.waiters.release() // nor does the leader
 
 		a = g.address.Leave(alone)
 		again, _ := g.address.Claim()
@@ -360,7 +360,7 @@ func TestOwnerKeepsNoCallThatHasJoined(t *testing.T) {
 		joined := newCall("key", make(chan Result, 1))
 		a.Send(do[string, any]{joined})
 		<-joined.turn
-		require.NotNil(t, joined.joined)
+		require.NotSame(t, &joined.flight, joined.on)
 		synctest.Wait() // the owner has done with it
 		requireFreed(t, weak.Make(joined))
 		close(gate)

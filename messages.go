@@ -6,53 +6,37 @@ import "github.com/actorflight/singleflight/actor"
 // each message. The owner never blocks: every channel that it answers on has
 // room for the answer.
 
-// A state is what the owner owns.
-type state[K comparable, V any] struct {
-	flights   map[K]*flight[K, V]        // those that a call can join
-	forgotten map[*flight[K, V]]struct{} // the others, until they land
-	rest      chan struct{}              // closed when nothing is in flight; nil if no Wait has come
-}
-
-// Whoever is alone in a Group leaves its flight for an owner to find.
+// A caller that is alone in a Group leaves its flight for an owner to find.
 type (
 	address[K comparable, V any]    = actor.Address[state[K, V], flight[K, V]]
 	activation[K comparable, V any] = actor.Activation[state[K, V], flight[K, V]]
 	owner[K comparable, V any]      = actor.Owner[state[K, V], flight[K, V]]
 )
 
-// A flight is one execution of a function, led by the call that runs it.
-type flight[K comparable, V any] struct {
-	// Immutable:
-	key     K
-	results chan ResultOf[V] // where the leader's caller waits, for DoChan
-
-	// Owned by the call's goroutine, and lent with its messages:
-	turn chan struct{} // where the call waits for answers; see newTurn
-
-	// Owned by the owner until it answers done, then by the leader:
-	waiters *waiters[V] // nil if no call has joined
-}
-
-// waiters are the calls that have joined a flight. They change hands with it.
-type waiters[V any] struct {
-	channels []chan ResultOf[V] // of DoChan
-	turns    []chan struct{}    // of Do, each with room
-
-	// Written by the leader, before any waiter is released:
-	result result[V]
-}
-
-// A call is a Do or DoChan that asks the owner. It becomes a flight, the one
-// embedded here, or it joins another flight.
+// A call is one that asks the owner. It becomes a flight, the one embedded here,
+// or it joins another flight.
 type call[K comparable, V any] struct {
 	flight[K, V]
+	request *request[K, V] // nil if the call has no context
+	leaver  *leaver[K, V]  // nil if the call never leaves
 
 	// Written by the owner before it answers:
-	joined *waiters[V] // nil if the call became a flight
-	seat   int         // where in joined.turns a Do is
+	answer answer
+	on     *flight[K, V] // the flight that the call is on
+	seat   int           // where in on.waiters.turns a Do that has joined is
 }
 
-// newCall returns a call to be sent in a do. results is nil for a Do.
+// An answer is what the owner tells a call about the flight it is on.
+type answer uint8
+
+const (
+	joined  answer = iota // another call leads it
+	leads                 // the call leads it
+	standby               // the call leads it, as soon as its turn comes once more
+	refused               // there is none: the call would wait for itself
+)
+
+// newCall returns a call to be sent in a do. results is nil unless it is a DoChan.
 func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
 	return &call[K, V]{flight: flight[K, V]{key: key, results: results, turn: newTurn()}}
 }
@@ -63,16 +47,6 @@ func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
 // the receiver.
 func newTurn() chan struct{} { return make(chan struct{}, 2) }
 
-// stateOf returns what the owner owns. In the beginning that is the flight that was
-// in the air before there was an owner.
-func stateOf[K comparable, V any](o *owner[K, V]) *state[K, V] {
-	if o.Left != nil {
-		o.State.flights = map[K]*flight[K, V]{o.Left.key: o.Left}
-		o.Left = nil // it may land before the owner ends, and need not be kept
-	}
-	return &o.State
-}
-
 // release releases the claim of a message. With the last claim, nothing is in flight.
 func release[K comparable, V any](o *owner[K, V]) {
 	if o.Release() && o.State.rest != nil {
@@ -80,23 +54,44 @@ func release[K comparable, V any](o *owner[K, V]) {
 	}
 }
 
-// do comes from a caller. The answer tells it whether it leads or has joined. A
-// leader keeps its claim for done.
+// do comes from a caller. The answer tells it what flight it is on. A flight that
+// begins keeps the claim for done.
 type do[K comparable, V any] struct{ call *call[K, V] }
 
 func (m do[K, V]) Handle(o *owner[K, V]) {
 	c, s := m.call, stateOf(o)
-	if f, ok := s.flights[c.key]; ok {
-		f.join(c)
-		release(o)
-	} else {
-		s.flights[c.key] = &c.flight
+	turn := c.turn
+	switch f, ok := s.flights[c.key]; {
+	case !ok:
+		c.answer = leads
+		s.flights[c.key] = c.found()
+	case c.request != nil && c.request.inside.awaitedBy(f.waiters):
+		c.answer = refused
+	case f.callers() > 0:
+		c.join(f)
+		if c.leaver != nil {
+			c.leaver.request = nil
+		}
+	case f.next() == nil:
+		c.answer = standby
+		f.waiters.next = c.found()
+	case f.next().hosted() && c.leaver == nil:
+		c.takeOver(f.next())
+	default:
+		c.join(f.next())
 	}
-	c.turn <- struct{}{}
+	if c.request != nil && c.answer != refused {
+		c.on.waiters.nest(c.request.inside)
+	}
+	if c.answer != leads {
+		release(o)
+	}
+	turn <- struct{}{}
 }
 
 // done comes from a leader whose fn has ended. The answer gives it the waiters.
-// It releases nobody before, and by then the key is free.
+// It releases nobody before, and by then the key is free, or has the flight that
+// waited for this one.
 type done[K comparable, V any] struct{ flight *flight[K, V] }
 
 func (m done[K, V]) Handle(o *owner[K, V]) {
@@ -106,8 +101,36 @@ func (m done[K, V]) Handle(o *owner[K, V]) {
 	} else {
 		delete(s.forgotten, f)
 	}
-	release(o)
+	if f.waiters != nil {
+		f.waiters.nested = nil
+	}
+	if !beginNext(o, f) {
+		release(o)
+	}
 	f.turn <- struct{}{}
+}
+
+// leave comes from a call whose context is done. If the flight has landed before,
+// there is no answer but the landing, and l may be the caller's again.
+type leave[K comparable, V any] struct{ l *leaver[K, V] }
+
+func (m leave[K, V]) Handle(o *owner[K, V]) {
+	l, s := m.l, stateOf(o)
+	f := l.flight
+	if !s.has(f) {
+		release(o)
+		return
+	}
+	l.remove()
+	if f.callers() == 0 {
+		if current := s.flights[f.key]; current != nil && current.next() == f {
+			current.waiters.next = nil
+		} else {
+			l.last = true
+		}
+	}
+	release(o)
+	l.turn <- struct{}{}
 }
 
 // forget comes from anybody. A flight that is forgotten goes on for those who
@@ -125,15 +148,19 @@ func newForget[K comparable, V any](key K, ifUnshared bool) *forget[K, V] {
 func (m *forget[K, V]) Handle(o *owner[K, V]) {
 	s := stateOf(o)
 	f, ok := s.flights[m.key]
-	free := !ok || !m.ifUnshared || f.waiters == nil
+	free := !ok || !m.ifUnshared || f.callers() <= 1 && f.next() == nil
+	begun := false
 	if ok && free {
 		delete(s.flights, m.key)
 		if s.forgotten == nil {
 			s.forgotten = make(map[*flight[K, V]]struct{})
 		}
 		s.forgotten[f] = struct{}{}
+		begun = beginNext(o, f)
 	}
-	release(o)
+	if !begun {
+		release(o)
+	}
 	m.free <- free
 }
 
@@ -150,21 +177,16 @@ func (m list[K, V]) Handle(o *owner[K, V]) {
 	s := stateOf(o)
 	all := make([]FlightOf[K], 0, len(s.flights)+len(s.forgotten))
 	for _, f := range s.flights {
-		all = append(all, FlightOf[K]{f.key, f.callers(), Flying})
+		all = append(all, f.describe(Flying))
+		if next := f.next(); next != nil {
+			all = append(all, next.describe(Waiting))
+		}
 	}
 	for f := range s.forgotten {
-		all = append(all, FlightOf[K]{f.key, f.callers(), Forgotten})
+		all = append(all, f.describe(Forgotten))
 	}
 	release(o)
 	m.flights <- all
-}
-
-// callers returns how many calls get the result of f.
-func (f *flight[K, V]) callers() int {
-	if f.waiters == nil {
-		return 1
-	}
-	return 1 + len(f.waiters.channels) + len(f.waiters.turns)
 }
 
 // wait comes from Wait. The answer is a channel that is closed when the activation
@@ -184,18 +206,4 @@ func (m wait[K, V]) Handle(o *owner[K, V]) {
 	}
 	release(o)
 	m.rest <- s.rest
-}
-
-// join makes c the last waiter of f. It keeps no reference to c.
-func (f *flight[K, V]) join(c *call[K, V]) {
-	if f.waiters == nil {
-		f.waiters = new(waiters[V])
-	}
-	w := f.waiters
-	c.joined, c.seat = w, len(w.turns)
-	if c.results != nil {
-		w.channels = append(w.channels, c.results)
-		return
-	}
-	w.turns = append(w.turns, c.turn)
 }

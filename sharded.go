@@ -1,6 +1,9 @@
 package singleflight
 
-import "hash/maphash"
+import (
+	"context"
+	"hash/maphash"
+)
 
 // shards is how many Groups a ShardedOf has: a power of two, and more than most
 // machines have processors.
@@ -47,6 +50,16 @@ func (s *ShardedOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, share
 // DoChan is [GroupOf.DoChan].
 func (s *ShardedOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan ResultOf[V] {
 	return s.of(key).DoChan(key, fn)
+}
+
+// DoContext is [GroupOf.DoContext].
+func (s *ShardedOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	return s.of(key).DoContext(ctx, key, fn)
+}
+
+// DoChanContext is [GroupOf.DoChanContext].
+func (s *ShardedOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan ResultOf[V] {
+	return s.of(key).DoChanContext(ctx, key, fn)
 }
 
 // Forget is [GroupOf.Forget].

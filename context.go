@@ -1,0 +1,199 @@
+package singleflight
+
+import (
+	"context"
+	"errors"
+)
+
+// This file is the calls with a context, from the caller's side.
+
+// ErrAbandoned is the cause ([context.Cause]) of the end of fn's context: all callers
+// of the flight have left.
+var ErrAbandoned = errors.New("singleflight: all callers have left")
+
+const nilContext = "singleflight: nil context"
+
+// DoContext is like [GroupOf.Do], but the caller leaves when ctx ends. It then returns
+// ctx.Err() at once, whatever fn does, and the other callers still get the result.
+// If ctx is done before the call, DoContext returns ctx.Err() and starts nothing. If
+// both ctx has ended and the flight has landed, DoContext may return either.
+//
+// fn runs in a new goroutine. Its context has the values of the first caller's ctx,
+// but neither its deadline nor its end: it ends when all callers of the flight
+// have left, with [ErrAbandoned] as its cause, and not before. It does not end when fn
+// returns, because the result may depend on it. If ctx can never be done (its Done
+// returns nil) the caller never leaves; then fn runs in the caller's goroutine, as in
+// Do, and its context never ends.
+//
+// Calls of all kinds share flights. Do and DoChan never leave, so a flight with such
+// a caller is never abandoned. shared counts the callers that are left when the
+// flight lands.
+//
+// A flight that all callers have left is abandoned. No call joins it, and no other
+// function of its key begins before its own has ended: calls that come meanwhile wait,
+// and then share one new flight. It runs the function of the first of them or, if that
+// has left, of another that still waits; if all have left, none. [GroupOf.Forget] ends
+// their waiting, and begins the new flight at once.
+//
+// A DoContext that is made with fn's context, or one derived from it, and would wait
+// for the flight of fn itself, returns [ErrDeadlock] at once. That includes waiting
+// round a circle of flights of the same Group, where the last call to close the circle
+// gets the error. It makes no difference whether fn waits for the call. Circles
+// through a Do or DoChan, through several Groups, or through shards of a Sharded are
+// not detected.
+//
+// If fn panics or calls [runtime.Goexit], so do all callers that have not left, as in
+// Do. If fn panics and all have left, the program crashes.
+//
+// DoContext panics if ctx or fn is nil.
+func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	check(ctx, fn)
+	g, key = g.home(key)
+	done := ctx.Done()
+	if done == nil {
+		return g.doHere(ctx, key, fn)
+	}
+	l, err := g.board(ctx, key, fn)
+	if err != nil {
+		return v, err, false
+	}
+	if waitOrLeave(&g.address, l, done); l.left {
+		return v, ctx.Err(), false
+	}
+	w := l.flight.waiters
+	v, err = w.result.deliver()
+	return v, err, w.shared
+}
+
+// DoChanContext is like [GroupOf.DoContext], but instead of waiting it returns a
+// channel that will receive the result, or ctx.Err() if ctx ends before. fn runs in
+// a new goroutine, even if ctx can never be done.
+//
+// As with [GroupOf.DoChan], the channel has room for the one value it gets, is never
+// closed, and may be abandoned; the call leaves only when ctx ends. Channels of one
+// flight receive in any order. If fn panics, the program crashes, unless the call has
+// left. If fn calls [runtime.Goexit], the channel gets [ErrGoexit].
+//
+// DoChanContext panics if ctx or fn is nil.
+func (g *GroupOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan ResultOf[V] {
+	check(ctx, fn)
+	g, key = g.home(key)
+	results := make(chan ResultOf[V], 1)
+	done := ctx.Done()
+	l, err := g.board(ctx, key, fn) // before DoChanContext returns
+	if err != nil {
+		results <- ResultOf[V]{Err: err}
+		return results
+	}
+	go func() {
+		if waitOrLeave(&g.address, l, done); l.left {
+			results <- ResultOf[V]{Err: ctx.Err()}
+			return
+		}
+		w := l.flight.waiters
+		if w.result.ending == panicked {
+			panic(w.result.err)
+		}
+		results <- ResultOf[V]{w.result.val, w.result.err, w.shared}
+	}()
+	return results
+}
+
+// check panics if a caller has passed nil.
+func check[V any](ctx context.Context, fn func(context.Context) (V, error)) {
+	if ctx == nil {
+		panic(nilContext)
+	}
+	if fn == nil {
+		panic(nilFunc)
+	}
+}
+
+// request returns what a call asks for with ctx and fn.
+func (g *GroupOf[K, V]) request(ctx context.Context, fn func(context.Context) (V, error)) request[K, V] {
+	d := &g.address
+	inside, _ := ctx.Value(d).(*waiters[K, V])
+	return request[K, V]{ctx, d, inside, fn}
+}
+
+// board puts a call that may leave on a flight of key, and begins one if there is
+// none.
+func (g *GroupOf[K, V]) board(ctx context.Context, key K, fn func(context.Context) (V, error)) (*leaver[K, V], error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d := &g.address
+	r := g.request(ctx, fn)
+	a, ok := d.Claim()
+	if !ok {
+		l := newLone(r)
+		var f *flight[K, V]
+		if a, f = d.ClaimOrEnter(flight[K, V]{key: key, waiters: &l.waiters}); f != nil {
+			l.leaver.flight = f
+			go host(d, nil, f, fn)
+			return &l.leaver, nil
+		}
+	}
+	asked := r // on the heap, unlike r
+	l := &leaver[K, V]{turn: newTurn(), inside: r.inside, request: &asked}
+	c := ask(a, &call[K, V]{flight: flight[K, V]{key: key, turn: l.turn}, request: l.request, leaver: l})
+	switch c.answer {
+	case refused:
+		return nil, ErrDeadlock
+	case leads:
+		go host(d, a, c.on, fn)
+	}
+	return l, nil
+}
+
+// doHere is a DoContext that never leaves: as in Do, its own goroutine runs fn.
+func (g *GroupOf[K, V]) doHere(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	d := &g.address
+	r := g.request(ctx, nil)
+	a, ok := d.Claim()
+	var f *flight[K, V]
+	if !ok {
+		w := new(waiters[K, V])
+		w.provide(r, false)
+		a, f = d.ClaimOrEnter(flight[K, V]{key: key, waiters: w})
+	}
+	if a != nil {
+		asked := r // on the heap, unlike r
+		c := ask(a, &call[K, V]{flight: flight[K, V]{key: key, turn: newTurn()}, request: &asked})
+		switch c.answer {
+		case refused:
+			return v, ErrDeadlock, false
+		case joined:
+			return c.on.waiters.await(c.turn, c.seat)
+		case standby:
+			<-c.turn
+		}
+		f = c.on
+	}
+	var res result[V]
+	shared = lead(d, a, f, func() (V, error) { return fn(f.waiters.context) }, &res)
+	v, err = res.deliver()
+	return v, err, shared
+}
+
+// waitOrLeave returns when l's flight has landed or, if done is closed before that, when
+// the call has left it. If both happen, what the owner hears of first counts.
+func waitOrLeave[K comparable, V any](d *address[K, V], l *leaver[K, V], done <-chan struct{}) {
+	select {
+	case <-l.turn:
+	case <-done:
+		if a, ok := d.Claim(); ok {
+			a.Send(leave[K, V]{l})
+		}
+		<-l.turn // for the landing, or the answer to leave
+	}
+	if l.left {
+		if l.last {
+			l.flight.waiters.abandon(ErrAbandoned)
+		}
+		return
+	}
+	for _, l := range restOfRow(l.seat, l.flight.waiters.leavers) {
+		l.turn <- struct{}{}
+	}
+}

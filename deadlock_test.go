@@ -1,0 +1,324 @@
+package singleflight
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A nest is a group with calls that are made in each other's functions.
+type nest struct {
+	group[string, any]
+	ctx    context.Context // of the outermost calls
+	keys   []string        // of one shard; circles through others are not seen
+	doChan bool            // nested calls are DoChanContexts
+}
+
+// call makes a nested call.
+func (n nest) call(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	if n.doChan {
+		r := <-n.DoChanContext(ctx, key, fn)
+		return r.Val, r.Err
+	}
+	v, err, _ := n.DoContext(ctx, key, fn)
+	return v, err
+}
+
+// goCall makes an outermost call.
+func (n nest) goCall(key string, fn func(context.Context) (any, error)) <-chan outcome {
+	return goCall(func() (any, error, bool) { return n.DoContext(n.ctx, key, fn) })
+}
+
+// inNests runs test with both kinds of nested calls, and with flights that may be
+// abandoned and such that may not.
+func inNests(t *testing.T, test func(*testing.T, nest)) {
+	for _, doChan := range []bool{false, true} {
+		for _, canEnd := range []bool{false, true} {
+			t.Run("DoChanContext="+strconv.FormatBool(doChan)+"/ctx ends="+strconv.FormatBool(canEnd), func(t *testing.T) {
+				inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+					n := nest{group: g, ctx: context.Background(), doChan: doChan}
+					if canEnd {
+						n.ctx = t.Context()
+					}
+					for i := 0; len(n.keys) < 4; i++ {
+						if key := strconv.Itoa(i); g.of(key) == g.of("0") {
+							n.keys = append(n.keys, key)
+						}
+					}
+					test(t, n)
+				})
+			})
+		}
+	}
+}
+
+var deadlock = outcome{err: ErrDeadlock}
+
+func TestCallThatWouldWaitForItsOwnFlight(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		for name, derive := range map[string]func(context.Context) context.Context{
+			"fn's context": func(ctx context.Context) context.Context { return ctx },
+			"with a value": func(ctx context.Context) context.Context { return context.WithValue(ctx, contextKey{}, 1) },
+			"with a cancel": func(ctx context.Context) context.Context {
+				ctx, cancel := context.WithCancel(ctx)
+				t.Cleanup(cancel)
+				return ctx
+			},
+			"without a cancel": context.WithoutCancel,
+		} {
+			assert.Equal(t, deadlock, <-n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
+				return n.call(derive(ctx), n.keys[0], neverWith(t))
+			}), name)
+			synctest.Wait()
+		}
+	})
+}
+
+func TestOneCallOfACircleIsRefused(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		for size := 2; size <= len(n.keys); size++ {
+			keys := n.keys[:size]
+			gate := make(chan struct{})
+			refused := make(chan struct{}, size)
+			var calls []<-chan outcome
+			for i, key := range keys {
+				calls = append(calls, n.goCall(key, func(ctx context.Context) (any, error) {
+					<-gate
+					v, err := n.call(ctx, keys[(i+1)%size], neverWith(t))
+					if err == ErrDeadlock { //nolint:errorlint // nothing wraps it
+						refused <- struct{}{}
+						return "refused", nil
+					}
+					return v, err
+				}))
+			}
+			requireWaiting(t, calls...)
+			close(gate)
+			for _, ended := range calls {
+				o := <-ended
+				assert.Equal(t, "refused", o.val)
+				assert.NoError(t, o.err)
+			}
+			assert.Len(t, refused, 1)
+			synctest.Wait()
+		}
+	})
+}
+
+func TestInnermostCallOfACircleIsRefused(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		refused := 0
+		var nested func(depth int) func(context.Context) (any, error)
+		nested = func(depth int) func(context.Context) (any, error) {
+			return func(ctx context.Context) (any, error) {
+				v, err := n.call(ctx, n.keys[(depth+1)%len(n.keys)], nested(depth+1))
+				if err == ErrDeadlock { //nolint:errorlint // nothing wraps it
+					refused++
+					return depth, nil
+				}
+				return v, err
+			}
+		}
+		assert.Equal(t, outcome{val: len(n.keys) - 1}, <-n.goCall(n.keys[0], nested(0)))
+		assert.Equal(t, 1, refused)
+	})
+}
+
+// A function that goes on though its flight is abandoned may be waited for, too: by
+// a call with its key.
+func TestCircleThroughAFlightThatWaits(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, b := n.keys[0], n.keys[1]
+		for _, abandonedCallsFirst := range []bool{true, false} {
+			ctx, cancel := context.WithCancel(t.Context())
+			callB, callA := make(chan struct{}), make(chan struct{})
+			fromA, fromB := make(chan outcome, 1), make(chan outcome, 1)
+			left := goCall(func() (any, error, bool) {
+				return n.DoContext(ctx, a, func(ctx context.Context) (any, error) {
+					<-callB
+					v, err := n.call(context.WithoutCancel(ctx), b, neverWith(t))
+					fromA <- outcome{val: v, err: err}
+					return nil, nil
+				})
+			})
+			landed := n.goCall(b, func(ctx context.Context) (any, error) {
+				<-callA
+				v, err := n.call(ctx, a, valueWith("new a"))
+				fromB <- outcome{val: v, err: err}
+				return "b", nil
+			})
+			requireWaiting(t, left, landed)
+			cancel()
+			require.Equal(t, canceled, <-left)
+			if abandonedCallsFirst {
+				close(callB)
+				requireWaiting(t, landed, fromA)
+				close(callA)
+				assert.Equal(t, deadlock, <-fromB)
+				assert.Equal(t, outcome{val: "b"}, <-fromA)
+			} else {
+				close(callA)
+				requireWaiting(t, landed, fromB)
+				close(callB)
+				assert.Equal(t, deadlock, <-fromA)
+				assert.Equal(t, outcome{val: "new a"}, <-fromB)
+			}
+			<-landed
+			synctest.Wait()
+		}
+	})
+}
+
+func TestAbandonedFunctionMayNotWaitForItsOwnEnd(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		ctx, cancel := context.WithCancel(t.Context())
+		refused := make(chan outcome, 1)
+		left := goCall(func() (any, error, bool) {
+			return n.DoContext(ctx, n.keys[0], func(ctx context.Context) (any, error) {
+				<-ctx.Done()
+				v, err := n.call(context.WithoutCancel(ctx), n.keys[0], neverWith(t))
+				refused <- outcome{val: v, err: err}
+				return nil, nil
+			})
+		})
+		requireWaiting(t, left)
+		cancel()
+		assert.Equal(t, canceled, <-left)
+		assert.Equal(t, deadlock, <-refused)
+	})
+}
+
+// What looks like a circle, but is none.
+
+func TestFlightMayBeWaitedForOnSeveralPaths(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		j := newJob()
+		top := n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
+			var paths []<-chan outcome
+			for _, key := range n.keys[1:3] {
+				for range 2 {
+					paths = append(paths, goCall(func() (any, error, bool) {
+						v, err := n.call(ctx, key, func(ctx context.Context) (any, error) { return n.call(ctx, n.keys[3], j.run) })
+						return v, err, false
+					}))
+				}
+			}
+			for _, ended := range paths {
+				assert.Equal(t, outcome{val: "bottom"}, <-ended)
+			}
+			return "top", nil
+		})
+		requireWaiting(t, top)
+		j.end <- "bottom"
+		assert.Equal(t, outcome{val: "top"}, <-top)
+	})
+}
+
+func TestCallThatHasLeftClosesNoCircle(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, b := n.keys[0], n.keys[1]
+		leave, callA, endA := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		landedB := n.goCall(b, func(ctx context.Context) (any, error) {
+			<-callA
+			return n.call(ctx, a, neverWith(t))
+		})
+		synctest.Wait()
+		landedA := n.goCall(a, func(ctx context.Context) (any, error) {
+			short, cancel := context.WithCancel(ctx)
+			leaves := goCall(func() (any, error, bool) { v, err := n.call(short, b, neverWith(t)); return v, err, false })
+			<-leave
+			cancel()
+			assert.Equal(t, canceled, <-leaves)
+			<-endA
+			return "a", nil
+		})
+		requireWaiting(t, landedA, landedB)
+		close(leave)
+		synctest.Wait()
+		close(callA)
+		requireWaiting(t, landedA, landedB)
+		close(endA)
+		assert.Equal(t, outcome{val: "a", shared: true}, <-landedA)
+		assert.Equal(t, outcome{val: "a"}, <-landedB)
+	})
+}
+
+// One call that waits has left, and another of the same function has not.
+func TestCircleIsSeenAfterOneOfTwoCallsHasLeft(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, b := n.keys[0], n.keys[1]
+		callA, leave := make(chan struct{}), make(chan struct{})
+		landedB := n.goCall(b, func(ctx context.Context) (any, error) {
+			<-callA
+			return n.call(ctx, a, neverWith(t))
+		})
+		synctest.Wait()
+		landedA := n.goCall(a, func(ctx context.Context) (any, error) {
+			short, cancel := context.WithCancel(ctx)
+			leaves := goCall(func() (any, error, bool) { v, err := n.call(short, b, neverWith(t)); return v, err, false })
+			stays := goCall(func() (any, error, bool) { v, err := n.call(ctx, b, neverWith(t)); return v, err, false })
+			<-leave
+			cancel()
+			<-leaves
+			o := <-stays
+			return "a", o.err
+		})
+		requireWaiting(t, landedA, landedB)
+		close(leave)
+		requireWaiting(t, landedA, landedB)
+		close(callA)
+		assert.Equal(t, outcome{err: ErrDeadlock, shared: true}, <-landedB)
+		assert.Equal(t, outcome{val: "a", err: ErrDeadlock}, <-landedA)
+	})
+}
+
+// A function may leave goroutines behind that still have its context.
+func TestContextOfAFlightThatHasLandedClosesNoCircle(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, b := n.keys[0], n.keys[1]
+		endA, endB := make(chan struct{}), make(chan struct{})
+		var of context.Context
+		landedA := n.goCall(a, func(ctx context.Context) (any, error) {
+			of = ctx
+			<-endA
+			return "a", nil
+		})
+		synctest.Wait()
+		landedB := n.goCall(b, func(ctx context.Context) (any, error) {
+			v, err := n.call(ctx, a, neverWith(t))
+			<-endB
+			return v, err
+		})
+		requireWaiting(t, landedA, landedB)
+		close(endA)
+		<-landedA
+		late := goCall(func() (any, error, bool) { return n.DoContext(of, b, neverWith(t)) })
+		requireWaiting(t, late, landedB)
+		close(endB)
+		assert.Equal(t, outcome{val: "a", shared: true}, <-late)
+		assert.Equal(t, outcome{val: "a", shared: true}, <-landedB)
+	})
+}
+
+func TestFnMayForgetItsKeyAndCallAgain(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		assert.Equal(t, outcome{val: 1}, <-n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
+			n.Forget(n.keys[0])
+			return n.call(ctx, n.keys[0], valueWith(1))
+		}))
+	})
+}
+
+func TestOtherGroupsHaveCirclesOfTheirOwn(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		other := new(Group)
+		assert.Equal(t, outcome{val: 1}, <-n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
+			v, err, _ := other.DoContext(ctx, n.keys[0], valueWith(1))
+			return v, err
+		}))
+	})
+}

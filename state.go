@@ -1,0 +1,232 @@
+package singleflight
+
+import (
+	"context"
+
+	"github.com/actorflight/singleflight/actor"
+)
+
+// This file is what the owner owns, and what it does to a flight: one way in
+// which a call comes onto it, one in which a call leaves it, and one in which it
+// begins.
+
+// A state is what the owner owns.
+type state[K comparable, V any] struct {
+	flights   map[K]*flight[K, V]        // those that have their key; all have begun
+	forgotten map[*flight[K, V]]struct{} // the others, until they land
+	rest      chan struct{}              // closed when nothing is in flight; nil if no Wait has come
+}
+
+// A flight is one execution of a function.
+type flight[K comparable, V any] struct {
+	// Immutable:
+	key K
+
+	// Owned by the owner until the flight begins, then by the leader, which lends
+	// them with its messages:
+	turn    chan struct{}    // where the leader waits for answers; see newTurn
+	results chan ResultOf[V] // where the leader's caller waits, for DoChan
+
+	// Owned by the owner until it answers done, then by the leader:
+	waiters *waiters[K, V] // nil if no call has joined, and fn gets no context
+}
+
+// waiters are the calls that have joined a flight, and what else the flight has
+// if fn gets a context. They change hands with it.
+type waiters[K comparable, V any] struct {
+	channels []chan ResultOf[V] // of DoChan
+	turns    []chan struct{}    // of Do, each with room
+	leavers  []*leaver[K, V]    // that have not left
+
+	origin  origin[K, V]
+	context context.Context         // what fn gets: origin, or derived from it; nil if fn gets none
+	abandon context.CancelCauseFunc // ends context; nil if the leader is a caller
+	next    *flight[K, V]           // begins when this one, abandoned, ends; nil if no call waits for that
+	nested  map[*waiters[K, V]]int  // calls that wait, by the flight they were made in; see deadlock.go
+
+	// Written by the leader, before any waiter is released:
+	result result[V]
+	shared bool
+}
+
+// An origin is a context that never ends, with the values of another.
+type origin[K comparable, V any] struct {
+	context.Context // Background
+	values          context.Context
+	group           *actor.Address[state[K, V], flight[K, V]] // the key under which
+	flight          *waiters[K, V]                            // the flight is found
+}
+
+func (o *origin[K, V]) Value(key any) any {
+	if key == any(o.group) {
+		return o.flight
+	}
+	return o.values.Value(key)
+}
+
+// A request is what a call with a context comes with.
+type request[K comparable, V any] struct {
+	ctx    context.Context // the caller's
+	group  *actor.Address[state[K, V], flight[K, V]]
+	inside *waiters[K, V]                   // of the flight that the call is made in; nil if it is made in none
+	fn     func(context.Context) (V, error) // for whoever begins the flight of a leaver
+}
+
+// A leaver is a call that may leave the flight it is on.
+type leaver[K comparable, V any] struct {
+	// Immutable:
+	turn   chan struct{} // where the call waits for answers and for the landing
+	inside *waiters[K, V]
+
+	// Owned by the owner, if there is one, until the flight lands:
+	request *request[K, V] // nil once the flight has begun
+	flight  *flight[K, V]  // that the call is on
+	seat    int            // where in flight.waiters.leavers the call is
+
+	// Written by the owner, before it answers leave:
+	left bool
+	last bool // no call is on the flight any more
+}
+
+// stateOf returns what the owner owns. In the beginning that is the flight that was
+// in the air before there was an owner.
+func stateOf[K comparable, V any](o *owner[K, V]) *state[K, V] {
+	if o.Left != nil {
+		o.State.flights = map[K]*flight[K, V]{o.Left.key: o.Left}
+		o.Left = nil // it may land before the owner ends, and need not be kept
+	}
+	return &o.State
+}
+
+// provide makes the context that fn gets, for r.
+func (w *waiters[K, V]) provide(r request[K, V], hosted bool) {
+	w.origin = origin[K, V]{context.Background(), r.ctx, r.group, w}
+	w.context, w.abandon = &w.origin, nil
+	if hosted {
+		w.context, w.abandon = context.WithCancelCause(w.context)
+	}
+}
+
+// A lone is what a flight has whose caller may leave and is alone: in one piece,
+// because that is the most frequent call.
+type lone[K comparable, V any] struct {
+	waiters[K, V]
+	leaver  leaver[K, V]
+	leavers [1]*leaver[K, V]
+}
+
+func newLone[K comparable, V any](r request[K, V]) *lone[K, V] {
+	l := &lone[K, V]{leaver: leaver[K, V]{turn: newTurn()}}
+	l.provide(r, true)
+	l.leavers[0] = &l.leaver
+	l.waiters.leavers = l.leavers[:]
+	return l
+}
+
+// hosted reports whether no caller leads f.
+func (f *flight[K, V]) hosted() bool { return f.waiters != nil && f.waiters.abandon != nil }
+
+// callers returns how many calls get the result of f: none if f is abandoned.
+func (f *flight[K, V]) callers() (n int) {
+	if !f.hosted() {
+		n = 1
+	}
+	if w := f.waiters; w != nil {
+		n += len(w.channels) + len(w.turns) + len(w.leavers)
+	}
+	return n
+}
+
+// next returns the flight that begins when f ends, or nil.
+func (f *flight[K, V]) next() *flight[K, V] {
+	if f.waiters == nil {
+		return nil
+	}
+	return f.waiters.next
+}
+
+// has reports whether f is in flight, or waits to be: whether it has not landed.
+func (s *state[K, V]) has(f *flight[K, V]) bool {
+	if _, ok := s.forgotten[f]; ok {
+		return true
+	}
+	current, ok := s.flights[f.key]
+	return ok && (current == f || current.next() == f)
+}
+
+// found makes c a flight of its own.
+func (c *call[K, V]) found() *flight[K, V] {
+	c.on = &c.flight
+	if c.request != nil {
+		c.waiters = new(waiters[K, V])
+		c.waiters.provide(*c.request, c.leaver != nil)
+	}
+	if l := c.leaver; l != nil {
+		c.turn = nil // that of the caller, which will not lead
+		l.flight = c.on
+		c.waiters.leavers = append(c.waiters.leavers, l)
+	}
+	return c.on
+}
+
+// join makes c the last waiter of f. It keeps no reference to c.
+func (c *call[K, V]) join(f *flight[K, V]) {
+	c.answer, c.on = joined, f
+	if f.waiters == nil {
+		f.waiters = new(waiters[K, V])
+	}
+	w := f.waiters
+	switch {
+	case c.leaver != nil:
+		c.leaver.flight, c.leaver.seat = f, len(w.leavers)
+		w.leavers = append(w.leavers, c.leaver)
+	case c.results != nil:
+		w.channels = append(w.channels, c.results)
+	default:
+		c.seat = len(w.turns)
+		w.turns = append(w.turns, c.turn)
+	}
+}
+
+// takeOver makes c, which never leaves, the leader of f, which has not begun. So
+// the leader of a flight that waits can only leave if all on it can.
+func (c *call[K, V]) takeOver(f *flight[K, V]) {
+	c.answer, c.on = standby, f
+	f.turn, f.results = c.turn, c.results
+	w := f.waiters
+	w.origin, w.context, w.abandon = origin[K, V]{}, nil, nil
+	if c.request != nil {
+		w.provide(*c.request, false)
+	}
+}
+
+// remove takes l from its flight. The last leaver gets its seat.
+func (l *leaver[K, V]) remove() {
+	w := l.flight.waiters
+	last := len(w.leavers) - 1
+	w.leavers[last].seat = l.seat
+	w.leavers[l.seat] = w.leavers[last]
+	w.leavers[last] = nil
+	w.leavers = w.leavers[:last]
+	w.unnest(l.inside)
+	l.left = true
+}
+
+// beginNext begins the flight that waits for f, if there is one. It gets the key,
+// and the claim of the message that is being handled.
+func beginNext[K comparable, V any](o *owner[K, V], f *flight[K, V]) (begun bool) {
+	next := f.next()
+	if next == nil {
+		return false
+	}
+	f.waiters.next = nil
+	o.State.flights[next.key] = next
+	if next.hosted() {
+		l := next.waiters.leavers[0]
+		next.waiters.provide(*l.request, true)
+		go host(nil, o.Activation, next, l.request.fn)
+	} else {
+		next.turn <- struct{}{}
+	}
+	return true
+}
