@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"runtime"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,6 +208,7 @@ func TestFnsContextHasTheValuesOfTheFirstCallersAndNoEndOfItsOwn(t *testing.T) {
 		synctest.Wait()
 
 		assert.Equal(t, "first", fn.Value(contextKey{}))
+		assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying, Context: fn}}, inFlight(g))
 		_, ok := fn.Deadline()
 		assert.False(t, ok)
 		assert.Equal(t, outcome{err: context.DeadlineExceeded}, <-first)
@@ -308,6 +308,31 @@ func TestFlightIsNotAbandonedWhileACallThatNeverLeavesIsOnIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAllCallersThatHaveNotLeftAreReleased(t *testing.T) {
+	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
+		j := newJob()
+		ctx, cancel := context.WithCancel(t.Context())
+		var leave, stay []<-chan outcome
+		for i := range 5*row + 3 {
+			if i%3 == 0 {
+				leave = append(leave, call(ctx, g, j.run))
+			} else {
+				stay = append(stay, call(t.Context(), g, j.run))
+			}
+		}
+		requireWaiting(t, append(leave, stay...)...)
+		cancel()
+		for _, ended := range leave {
+			assert.Equal(t, canceled, <-ended)
+		}
+		requireWaiting(t, stay...)
+		j.end <- 1
+		for _, ended := range stay {
+			assert.Equal(t, outcome{val: 1, shared: true}, <-ended)
+		}
+	})
 }
 
 func TestSharedCountsTheCallersAtTheLanding(t *testing.T) {
@@ -412,8 +437,14 @@ func TestCallThatHasLeftDoesNotBeginTheNextFlight(t *testing.T) {
 				assert.Equal(t, canceled, <-left)
 				old.end <- nil
 				fn := next.requireBegun(t)
-				if strings.HasSuffix(name, "Context") {
+				switch flights := inFlight(g); name {
+				case "Do", "DoChan":
+					assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying}}, flights)
+				case "DoContext", "DoChanContext":
 					assert.Equal(t, "stays", fn.Value(contextKey{}))
+					fallthrough
+				default:
+					assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying, Context: fn}}, flights)
 				}
 				next.end <- 1
 				assert.Equal(t, outcome{val: 1, shared: true}, <-stays)

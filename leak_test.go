@@ -35,7 +35,7 @@ func lingering() (stacks []string) {
 }
 
 var (
-	ours = regexp.MustCompile(`(?m)^github\.com/actorflight/singleflight(/actor\.\(\*Activation|\.lead(Chan)?)\[`)
+	ours = regexp.MustCompile(`(?m)^github\.com/actorflight/singleflight(/actor\.\(\*Activation|\.lead(Chan)?|\.waitOrLeave)\[`)
 	busy = regexp.MustCompile(`^goroutine \d+ \[(running|runnable)`)
 )
 
@@ -51,7 +51,7 @@ func storm(g group[string, any]) (abandoned []<-chan Result) {
 		random := rand.New(rand.NewPCG(1, uint64(i)))
 		call := func() {
 			key := strconv.Itoa(random.IntN(8))
-			switch ending := endings[random.IntN(len(endings))]; random.IntN(10) {
+			switch ending := endings[random.IntN(len(endings))]; random.IntN(14) {
 			default:
 				if ending.doChan == nil {
 					key = "panics " + key // where no DoChan comes
@@ -73,6 +73,20 @@ func storm(g group[string, any]) (abandoned []<-chan Result) {
 				g.InFlight()
 			case 9:
 				g.Wait(ended)
+			case 10, 11, 12, 13:
+				if ending.doChan == nil {
+					return // or the program may crash
+				}
+				ctx := context.Background()
+				if random.IntN(2) == 0 {
+					ctx = endsOnceLookedAt()
+				}
+				fn := func(context.Context) (any, error) { return ending.fn() }
+				if random.IntN(2) == 0 {
+					g.DoContext(ctx, key, fn)
+				} else {
+					left <- g.DoChanContext(ctx, key, fn)
+				}
 			}
 		}
 		wg.Go(func() {
@@ -322,9 +336,18 @@ func requireFreed[T any](t *testing.T, p weak.Pointer[T]) {
 // A call that waits needs neither its key, which may be a small part of a large
 // string, nor its fn, which may have captured anything.
 func TestWaiterKeepsNeitherItsKeyNorItsFn(t *testing.T) {
-	for name, join := range map[string]func(g group[string, any], key string, fn func() (any, error)){
-		"Do":     func(g group[string, any], key string, fn func() (any, error)) { go g.Do(key, fn) },
-		"DoChan": func(g group[string, any], key string, fn func() (any, error)) { g.DoChan(key, fn) },
+	for name, join := range map[string]func(ctx context.Context, g group[string, any], key string, fn func() (any, error)){
+		"Do":     func(_ context.Context, g group[string, any], key string, fn func() (any, error)) { go g.Do(key, fn) },
+		"DoChan": func(_ context.Context, g group[string, any], key string, fn func() (any, error)) { g.DoChan(key, fn) },
+		"DoContext": func(ctx context.Context, g group[string, any], key string, fn func() (any, error)) {
+			go g.DoContext(ctx, key, func(context.Context) (any, error) { return fn() })
+		},
+		"DoContext without end": func(_ context.Context, g group[string, any], key string, fn func() (any, error)) {
+			go g.DoContext(context.Background(), key, func(context.Context) (any, error) { return fn() })
+		},
+		"DoChanContext": func(ctx context.Context, g group[string, any], key string, fn func() (any, error)) {
+			g.DoChanContext(ctx, key, func(context.Context) (any, error) { return fn() })
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
@@ -335,7 +358,7 @@ func TestWaiterKeepsNeitherItsKeyNorItsFn(t *testing.T) {
 				var captured []weak.Pointer[blob]
 				for range 10 {
 					key, b := newKey(), new(blob)
-					join(g, key, func() (any, error) { return b, nil })
+					join(t.Context(), g, key, func() (any, error) { return b, nil })
 					keys = append(keys, weak.Make(unsafe.StringData(key)))
 					captured = append(captured, weak.Make(b))
 				}
