@@ -155,6 +155,21 @@ func TestContextThatIsDoneStartsAndJoinsNothing(t *testing.T) {
 	})
 }
 
+func TestDoChanContextIsOnItsFlightWhenItReturns(t *testing.T) {
+	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+		j := newJob()
+		var calls []<-chan Result
+		for callers := 1; callers <= 3; callers++ {
+			calls = append(calls, g.DoChanContext(t.Context(), "key", j.run))
+			require.Equal(t, callers, inFlight(g)[0].Callers)
+		}
+		j.end <- 1
+		for _, results := range calls {
+			assert.Equal(t, Result{Val: 1, Shared: true}, <-results)
+		}
+	})
+}
+
 func TestNilContextAndNilFnPanicInTheCaller(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		var none context.Context
@@ -878,63 +893,54 @@ func TestKeyThatDoesNotEqualItselfCanBeLeft(t *testing.T) {
 
 // What calls leave behind.
 
-const comeAndGo = 100_000
-
 func TestContextCollectsNothingFromCallsThatHaveReturned(t *testing.T) {
-	onBoth(t, func(t *testing.T, g group[string, any]) {
-		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), contextKey{}, "value"))
-		defer cancel()
-		requireSmallGrowth(t, func() {
-			for i := range comeAndGo {
-				if i%2 == 0 {
-					g.DoContext(ctx, "key", valueWith(i))
-				} else {
-					<-g.DoChanContext(ctx, "key", valueWith(i))
-				}
-			}
-		})
+	var g Group
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), contextKey{}, "value"))
+	defer cancel()
+	requireSmallGrowth(t, func() {
+		if _, err, _ := g.DoContext(ctx, "key", valueWith(nil)); err != nil {
+			require.NoError(t, err)
+		}
 	})
+	requireSmallGrowth(t, func() { <-g.DoChanContext(ctx, "key", valueWith(nil)) })
 }
 
 func TestStuckFlightDoesNotGrowWhileCallersComeAndGo(t *testing.T) {
-	onBoth(t, func(t *testing.T, g group[string, any]) {
-		gate := make(chan struct{})
-		stuck := g.DoChan("key", behind(gate, value(1)))
-		for _, abandoned := range []bool{false, true} {
-			key := "key"
-			j := newJob()
+	for name, abandoned := range map[string]bool{"in flight": false, "abandoned": true} {
+		t.Run(name, func(t *testing.T) {
+			var g Group
+			stuck := newJob()
+			ctx, cancel := context.WithCancel(t.Context())
+			first := g.DoChanContext(ctx, "key", stuck.run)
+			<-stuck.begun
 			if abandoned {
-				key = "abandoned"
-				ctx, cancel := context.WithCancel(t.Context())
-				left := g.DoChanContext(ctx, key, j.run)
-				<-j.begun
 				cancel()
-				<-left
+				<-first
 			}
 			requireSmallGrowth(t, func() {
-				for range comeAndGo {
-					_, err, _ := g.DoContext(endsOnceLookedAt(), key, neverWith(t))
-					if err != context.Canceled { //nolint:errorlint // this error it must be
-						require.ErrorIs(t, err, context.Canceled)
-					}
+				_, err, _ := g.DoContext(endsOnceLookedAt(), "key", neverWith(t))
+				if err != context.Canceled { //nolint:errorlint // this very error
+					require.ErrorIs(t, err, context.Canceled)
 				}
 			})
-			j.end <- nil
-		}
-		close(gate)
-		assert.Equal(t, Result{Val: 1}, <-stuck)
-		assert.NoError(t, g.Wait(t.Context()))
-	})
+			stuck.end <- nil
+			assert.NoError(t, g.Wait(t.Context()))
+			cancel()
+		})
+	}
 }
 
-// requireSmallGrowth requires that f leaves less in the heap than a word for each
-// of the calls that come and go.
-func requireSmallGrowth(t *testing.T, f func()) {
+// requireSmallGrowth requires that 100,000 calls leave less in the heap than a word
+// for each.
+func requireSmallGrowth(t *testing.T, call func()) {
 	t.Helper()
-	f() // what grows once, such as the list of goroutines
+	const calls = 100_000
+	call()
 	before := heapInUse()
-	f()
-	require.Less(t, heapInUse(), before+8*comeAndGo)
+	for range calls {
+		call()
+	}
+	require.Less(t, heapInUse(), before+8*calls)
 }
 
 func heapInUse() uint64 {

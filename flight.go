@@ -111,8 +111,8 @@ func leadChan[K comparable, V any](d *address[K, V], a *activation[K, V], f *fli
 	lead(d, a, f, fn, new(result[V]))
 }
 
-// host is the goroutine that leads a flight for calls that may leave. If all have
-// left before it runs, fn does not.
+// host is the goroutine that leads a flight for calls that may leave. It does not call
+// fn if all have left before.
 func host[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func(context.Context) (V, error)) {
 	w := f.waiters
 	lead(d, a, f, func() (v V, err error) {
@@ -123,8 +123,8 @@ func host[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 	}, &w.result)
 }
 
-// land frees the key and then gives r to all who wait for it. It reports whether
-// anybody does, besides the leader's own caller.
+// land frees the key and then gives r to all callers that wait for it. It reports
+// whether more than one call gets it.
 func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], r *result[V]) (shared bool) {
 	if a == nil {
 		a = d.Leave(f)

@@ -40,11 +40,16 @@ var (
 )
 
 // storm makes calls of every kind, with every ending, from many goroutines. It
-// returns when all have returned, with the channels that nobody received from.
-func storm(g group[string, any]) (abandoned []<-chan Result) {
+// returns when all have returned, with the channels that nobody received from. If
+// callers leave, flights may go on that all have left.
+func storm(g group[string, any], callersLeave bool) (abandoned []<-chan Result) {
 	const callers, calls = 32, 300
 	ended, cancel := context.WithCancel(context.Background())
 	cancel() // or nobody would call while somebody waits
+	open := make(chan struct{})
+	contexts := []context.Context{context.Background(), written{
+		context.Background(), func() <-chan struct{} { return open }, func() error { return nil },
+	}}
 	left := make(chan (<-chan Result), callers*calls)
 	var wg sync.WaitGroup
 	for i := range callers {
@@ -77,8 +82,8 @@ func storm(g group[string, any]) (abandoned []<-chan Result) {
 				if ending.doChan == nil {
 					return // or the program may crash
 				}
-				ctx := context.Background()
-				if random.IntN(2) == 0 {
+				ctx := contexts[random.IntN(len(contexts))]
+				if callersLeave && random.IntN(2) == 0 {
 					ctx = endsOnceLookedAt()
 				}
 				fn := func(context.Context) (any, error) { return ending.fn() }
@@ -115,7 +120,7 @@ func TestAtRestAtOnceAfterAStorm(t *testing.T) {
 	t.Run("in a bubble", func(t *testing.T) {
 		onBoth(t, func(t *testing.T, g group[string, any]) {
 			synctest.Test(t, func(t *testing.T) {
-				storm(g)
+				storm(g, true)
 				synctest.Wait()
 				requireRest(t, g)
 				assert.Empty(t, lingering())
@@ -126,9 +131,15 @@ func TestAtRestAtOnceAfterAStorm(t *testing.T) {
 	t.Run("outside", func(t *testing.T) {
 		onBoth(t, func(t *testing.T, g group[string, any]) {
 			for range 20 {
-				for _, results := range storm(g) {
+				for _, results := range storm(g, false) {
 					<-results
 				}
+				requireRest(t, g)
+				require.Empty(t, lingering())
+				for _, results := range storm(g, true) {
+					<-results
+				}
+				require.NoError(t, g.Wait(t.Context()))
 				requireRest(t, g)
 				require.Empty(t, lingering())
 			}

@@ -30,10 +30,10 @@ type call[K comparable, V any] struct {
 type answer uint8
 
 const (
-	joined  answer = iota // another call leads it
+	joined  answer = iota // another leads it
 	leads                 // the call leads it
-	standby               // the call leads it, as soon as its turn comes once more
-	refused               // there is none: the call would wait for itself
+	standby               // the call leads it when its turn comes once more; a leaver waits
+	refused               // it is on none, because it would wait for itself
 )
 
 // newCall returns a call to be sent in a do. results is nil unless it is a DoChan.
@@ -41,10 +41,10 @@ func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
 	return &call[K, V]{flight: flight[K, V]{key: key, results: results, turn: newTurn()}}
 }
 
-// newTurn returns a channel on which a call gets the answer to its do, and after
-// that the answer to its done if it leads, or the landing if it is a Do that has
-// joined. It has room for both, so that neither the owner nor a leader waits for
-// the receiver.
+// newTurn returns a channel on which a call gets the answer to its do, and after that
+// one thing more: the answer to its done, the landing of the flight that it has joined,
+// or the answer to its leave. It has room for both, so that neither the owner nor a
+// leader waits for the receiver.
 func newTurn() chan struct{} { return make(chan struct{}, 2) }
 
 // release releases the claim of a message. With the last claim, nothing is in flight.
@@ -110,21 +110,23 @@ func (m done[K, V]) Handle(o *owner[K, V]) {
 	f.turn <- struct{}{}
 }
 
-// leave comes from a call whose context is done. If the flight has landed before,
-// there is no answer but the landing, and l may be the caller's again.
-type leave[K comparable, V any] struct{ l *leaver[K, V] }
+// leave comes from a call whose context is done. If the flight has landed before, the
+// landing is the answer, and the owner must not write to the leaver: the activation may
+// be a later one than the call's.
+type leave[K comparable, V any] struct{ leaver *leaver[K, V] }
 
 func (m leave[K, V]) Handle(o *owner[K, V]) {
-	l, s := m.l, stateOf(o)
+	l, s := m.leaver, stateOf(o)
 	f := l.flight
-	if !s.has(f) {
+	before, ok := s.find(f)
+	if !ok {
 		release(o)
 		return
 	}
 	l.remove()
 	if f.callers() == 0 {
-		if current := s.flights[f.key]; current != nil && current.next() == f {
-			current.waiters.next = nil
+		if before != nil {
+			before.waiters.next = nil // f will not begin
 		} else {
 			l.last = true
 		}

@@ -6,9 +6,7 @@ import (
 	"github.com/actorflight/singleflight/actor"
 )
 
-// This file is what the owner owns, and what it does to a flight: one way in
-// which a call comes onto it, one in which a call leaves it, and one in which it
-// begins.
+// This file is what the owner owns, and what it does with flights and their callers.
 
 // A state is what the owner owns.
 type state[K comparable, V any] struct {
@@ -22,8 +20,8 @@ type flight[K comparable, V any] struct {
 	// Immutable:
 	key K
 
-	// Owned by the owner until the flight begins, then by the leader, which lends
-	// them with its messages:
+	// Owned by the owner until the flight begins, then by the leader, and lent with
+	// its messages:
 	turn    chan struct{}    // where the leader waits for answers; see newTurn
 	results chan ResultOf[V] // where the leader's caller waits, for DoChan
 
@@ -31,18 +29,18 @@ type flight[K comparable, V any] struct {
 	waiters *waiters[K, V] // nil if no call has joined, and fn gets no context
 }
 
-// waiters are the calls that have joined a flight, and what else the flight has
-// if fn gets a context. They change hands with it.
+// waiters are the calls that wait for a flight, and what else a flight has that is more
+// than a lone Do's. They change hands with it.
 type waiters[K comparable, V any] struct {
 	channels []chan ResultOf[V] // of DoChan
 	turns    []chan struct{}    // of Do, each with room
-	leavers  []*leaver[K, V]    // that have not left
+	leavers  []*leaver[K, V]    // of calls that may leave, and have not
 
 	origin  origin[K, V]
-	context context.Context         // what fn gets: origin, or derived from it; nil if fn gets none
+	context context.Context         // what fn gets: origin or derived from it; nil if it gets none
 	abandon context.CancelCauseFunc // ends context; nil if the leader is a caller
-	next    *flight[K, V]           // begins when this one, abandoned, ends; nil if no call waits for that
-	nested  map[*waiters[K, V]]int  // calls that wait, by the flight they were made in; see deadlock.go
+	next    *flight[K, V]           // begins when this one, abandoned, ends; or nil
+	nested  map[*waiters[K, V]]int  // calls that wait, by the flight they are made in; see deadlock.go
 
 	// Written by the leader, before any waiter is released:
 	result result[V]
@@ -64,28 +62,28 @@ func (o *origin[K, V]) Value(key any) any {
 	return o.values.Value(key)
 }
 
-// A request is what a call with a context comes with.
+// A request is what a call with a context asks for.
 type request[K comparable, V any] struct {
-	ctx    context.Context // the caller's
+	ctx    context.Context
 	group  *actor.Address[state[K, V], flight[K, V]]
-	inside *waiters[K, V]                   // of the flight that the call is made in; nil if it is made in none
-	fn     func(context.Context) (V, error) // for whoever begins the flight of a leaver
+	inside *waiters[K, V]                   // of the flight that the call is made in, or nil
+	fn     func(context.Context) (V, error) // of a leaver, whose flight others may begin
 }
 
 // A leaver is a call that may leave the flight it is on.
 type leaver[K comparable, V any] struct {
 	// Immutable:
-	turn   chan struct{} // where the call waits for answers and for the landing
-	inside *waiters[K, V]
+	turn   chan struct{}  // where the call waits for answers, and for the landing
+	inside *waiters[K, V] // as in request
 
-	// Owned by the owner, if there is one, until the flight lands:
+	// Owned by the owner, or by the call while it is alone, until the flight lands:
 	request *request[K, V] // nil once the flight has begun
 	flight  *flight[K, V]  // that the call is on
 	seat    int            // where in flight.waiters.leavers the call is
 
 	// Written by the owner, before it answers leave:
-	left bool
-	last bool // no call is on the flight any more
+	left bool // the call has left
+	last bool // the flight is abandoned thereby
 }
 
 // stateOf returns what the owner owns. In the beginning that is the flight that was
@@ -107,8 +105,8 @@ func (w *waiters[K, V]) provide(r request[K, V], hosted bool) {
 	}
 }
 
-// A lone is what a flight has whose caller may leave and is alone: in one piece,
-// because that is the most frequent call.
+// A lone is what the flight of a leaver that is alone has, in one piece: most calls
+// are alone.
 type lone[K comparable, V any] struct {
 	waiters[K, V]
 	leaver  leaver[K, V]
@@ -145,13 +143,20 @@ func (f *flight[K, V]) next() *flight[K, V] {
 	return f.waiters.next
 }
 
-// has reports whether f is in flight, or waits to be: whether it has not landed.
-func (s *state[K, V]) has(f *flight[K, V]) bool {
+// find reports whether f has not landed, and if it has not begun, either, which flight
+// it waits for.
+func (s *state[K, V]) find(f *flight[K, V]) (before *flight[K, V], ok bool) {
 	if _, ok := s.forgotten[f]; ok {
-		return true
+		return nil, true
 	}
 	current, ok := s.flights[f.key]
-	return ok && (current == f || current.next() == f)
+	switch {
+	case !ok:
+		return nil, false
+	case current.next() == f:
+		return current, true
+	}
+	return nil, current == f
 }
 
 // found makes c a flight of its own.

@@ -14,33 +14,33 @@ func one(name, file, from, to string) mutant { return mutant{name, []edit{{file,
 var mutants = []mutant{
 	// Of the landing.
 	{"waiters are released before the key is free", []edit{
-		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", `	if f.waiters != nil {
-		f.waiters.release(r)
+		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", `	if w := f.waiters; w != nil {
+		w.result, w.shared = *r, f.callers() > 1
+		w.release()
 	}
 	if a == nil {
 		a = d.Leave(f)
 	}
 `},
-		{"flight.go", "	if w != nil {\n		w.release(r)\n	}\n", ""},
+		{"flight.go", "		w.release()\n", ""},
 	}},
 	{"shared is computed before the key is free", []edit{
-		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", "	shared = f.waiters != nil\n	if a == nil {\n		a = d.Leave(f)\n	}\n"},
-		{"flight.go", "ResultOf[V]{r.val, r.err, w != nil}", "ResultOf[V]{r.val, r.err, shared}"},
-		{"flight.go", "	return w != nil\n", "	return shared\n"},
+		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", "	shared = f.callers() > 1\n	if a == nil {\n		a = d.Leave(f)\n	}\n"},
+		{"flight.go", "	shared = callers > 1\n", ""},
 	}},
 	one("landing frees the key of a successor", "messages.go",
 		"if s.flights[f.key] == f {", "if true {"),
 	one("done is answered before the claim is released", "messages.go",
-		"	release(o)\n	f.turn <- struct{}{}\n", "	f.turn <- struct{}{}\n	release(o)\n"),
+		"	if !beginNext(o, f) {\n		release(o)\n	}\n	f.turn <- struct{}{}\n", "	f.turn <- struct{}{}\n	if !beginNext(o, f) {\n		release(o)\n	}\n"),
 	one("forget is answered before the claim is released", "messages.go",
-		"	release(o)\n	m.free <- free\n", "	m.free <- free\n	release(o)\n"),
+		"	if !begun {\n		release(o)\n	}\n	m.free <- free\n", "	m.free <- free\n	if !begun {\n		release(o)\n	}\n"),
 	one("forget is not answered", "group.go",
 		"	return <-m.free\n", "	return !ifUnshared || <-m.free\n"),
 	one("Forget clears the map", "messages.go",
 		"		delete(s.flights, m.key)\n", "		clear(s.flights)\n"),
 	{"a landed flight leaves its key in the map", []edit{
 		{"messages.go", "		delete(s.flights, f.key)\n", "		s.flights[f.key] = nil\n"},
-		{"messages.go", "	if f, ok := s.flights[c.key]; ok {\n", "	if f := s.flights[c.key]; f != nil {\n"},
+		{"messages.go", "	switch f, ok := s.flights[c.key]; {\n	case !ok:\n", "	switch f := s.flights[c.key]; {\n	case f == nil:\n"},
 		{"messages.go", "	f, ok := s.flights[m.key]\n	free :=", "	f := s.flights[m.key]\n	ok := f != nil\n	free :="},
 	}},
 	one("turn has no room", "messages.go",
@@ -49,15 +49,18 @@ var mutants = []mutant{
 		"make(chan struct{}, 2)", "make(chan struct{}, 1)"),
 	one("the answer to forget has no room", "messages.go",
 		"make(chan bool, 1)", "make(chan bool)"),
-	one("channels receive last first", "messages.go",
+	one("channels receive last first", "state.go",
 		"w.channels = append(w.channels, c.results)", "w.channels = append([]chan ResultOf[V]{c.results}, w.channels...)"),
 	one("only the first row of waiters is released", "flight.go",
 		"first < len(w.turns); first += row", "first < min(1, len(w.turns)); first += row"),
-	one("a row is released by whoever panics or exits first", "flight.go", `	w.releaseRow(seat)
-	return w.result.deliver()
-`, `	v, err := w.result.deliver()
-	w.releaseRow(seat)
-	return v, err
+	one("a row is released by whoever panics or exits first", "flight.go", `	for _, turn := range restOfRow(seat, w.turns) {
+		turn <- struct{}{}
+	}
+	v, err = w.result.deliver()
+`, `	v, err = w.result.deliver()
+	for _, turn := range restOfRow(seat, w.turns) {
+		turn <- struct{}{}
+	}
 `),
 
 	// Of endings.
@@ -84,40 +87,143 @@ var mutants = []mutant{
 		{"messages.go", "		o.Left = nil // it may land before the owner ends, and need not be kept\n", ""},
 	}},
 	one("a claim is not released when a call joins", "messages.go",
-		"		f.join(c)\n		release(o)\n", "		f.join(c)\n"),
+		"	if c.answer != leads {\n		release(o)\n", "	if c.answer > leads {\n		release(o)\n"),
 
 	{"a waiting Do keeps its fn", []edit{
-		{"flight.go", "await(turn chan struct{}, seat int) (V, error) {\n", "await(turn chan struct{}, seat int, fn func() (V, error)) (V, error) {\n	defer runtime.KeepAlive(fn)\n"},
-		{"group.go", "c.joined.await(c.turn, c.seat)", "c.joined.await(c.turn, c.seat, fn)"},
+		{"flight.go", "await(turn chan struct{}, seat int) (v V, err error, shared bool) {\n", "await(turn chan struct{}, seat int, fn func() (V, error)) (v V, err error, shared bool) {\n	defer runtime.KeepAlive(fn)\n"},
+		{"group.go", "c.on.waiters.await(c.turn, c.seat)", "c.on.waiters.await(c.turn, c.seat, fn)"},
+		{"context.go", "c.on.waiters.await(c.turn, c.seat)", "c.on.waiters.await(c.turn, c.seat, nil)"},
 	}},
 	one("a waiting Do keeps its key", "group.go",
-		"			v, err = c.joined.await(c.turn, c.seat)\n", "			defer func() { c.joined = nil }()\n			v, err = c.joined.await(c.turn, c.seat)\n"),
+		"			return c.on.waiters.await(c.turn, c.seat)\n", "			defer func() { c.on = nil }()\n			return c.on.waiters.await(c.turn, c.seat)\n"),
 	{"the owner keeps the calls that have joined", []edit{
-		{"messages.go", "	channels []chan ResultOf[V] // of DoChan\n", "	channels []chan ResultOf[V] // of DoChan\n	calls    []any\n"},
-		{"messages.go", "	w := f.waiters\n", "	w := f.waiters\n	w.calls = append(w.calls, c)\n"},
+		{"state.go", "	channels []chan ResultOf[V] // of DoChan\n", "	channels []chan ResultOf[V] // of DoChan\n	calls    []any\n"},
+		{"state.go", "		w.channels = append(", "		w.calls = append(w.calls, c)\n		w.channels = append("},
 	}},
 
 	// Of what a call costs its caller, and shows of it.
 	{"Do lets fn escape", []edit{
-		{"messages.go", "	seat   int         // where in joined.turns a Do is\n", "	seat   int\n	fn     func() (V, error)\n"},
-		{"group.go", "		f = &c.flight\n	}\n	var r", "		f, c.fn = &c.flight, fn\n	}\n	var r"},
+		{"messages.go", "	answer answer\n", "	answer answer\n	do     func() (V, error)\n"},
+		{"group.go", "		f = c.on\n	}\n	var r", "		f, c.do = c.on, fn\n	}\n	var r"},
 	}},
 	{"the owner starts the goroutine that leads", []edit{
-		{"messages.go", "	seat   int         // where in joined.turns a Do is\n", "	seat   int\n	start  func()\n"},
-		{"messages.go", "		s.flights[c.key] = &c.flight\n	}\n", "		s.flights[c.key] = &c.flight\n		if c.start != nil {\n			go c.start()\n		}\n	}\n"},
-		{"group.go", "		c := ask(a, newCall(key, results))\n		if c.joined != nil {\n			return results\n		}\n		f = &c.flight\n	}\n",
-			"		c := newCall(key, results)\n		c.start = func() { leadChan(d, a, &c.flight, fn) }\n		ask(a, c)\n		return results\n	}\n"},
+		{"messages.go", "	answer answer\n", "	answer answer\n	start  func()\n"},
+		{"messages.go", "		s.flights[c.key] = c.found()\n", "		s.flights[c.key] = c.found()\n		if c.start != nil {\n			go c.start()\n		}\n"},
+		{"group.go", "		c = ask(a, newCall(key, results))\n		if c.answer == joined {\n", "		c = newCall(key, results)\n		c.start = func() { leadChan(d, a, &c.flight, c, fn) }\n		ask(a, c)\n		if c.answer <= leads {\n"},
 	}},
+
+	// Of calls that leave.
+	one("a call with a context that is done begins a flight", "context.go",
+		"	if err := ctx.Err(); err != nil {\n", "	if err := ctx.Err(); err != nil && false {\n"),
+	one("a call whose context never ends leads in another goroutine", "context.go",
+		"	if done == nil {\n", "	if false {\n"),
+	one("Done is called again", "context.go",
+		"	if waitOrLeave(&g.address, l, done); l.left {\n		return v,", "	if waitOrLeave(&g.address, l, ctx.Done()); l.left {\n		return v,"),
+	one("DoChanContext returns before it has asked", "context.go",
+		"	l, err := g.board(ctx, key, fn) // before DoChanContext returns\n	if err != nil {\n		results <- ResultOf[V]{Err: err}\n		return results\n	}\n	go func() {\n",
+		"	go func() {\n		l, err := g.board(ctx, key, fn)\n		if err != nil {\n			results <- ResultOf[V]{Err: err}\n			return\n		}\n"),
+	one("a call registers at its context", "context.go",
+		"	d := &g.address\n	r := g.request(ctx, fn)\n", "	context.AfterFunc(ctx, func() {})\n	d := &g.address\n	r := g.request(ctx, fn)\n"),
+	one("a leave is lost", "context.go",
+		"		if a, ok := d.Claim(); ok {\n			a.Send(leave[K, V]{l})\n		}\n", ""),
+	one("a leave is not answered", "messages.go",
+		"	release(o)\n	l.turn <- struct{}{}\n", "	release(o)\n"),
+	one("a leave is answered though the flight has landed", "messages.go",
+		"	before, ok := s.find(f)\n	if !ok {\n", "	before, ok := s.find(f)\n	if false && ok {\n"),
+	one("a leave in a later activation is taken for one on time", "state.go",
+		"	return nil, current == f\n", "	return nil, true\n"),
+	one("the last leaver does not learn its new seat", "state.go",
+		"	w.leavers[last].seat = l.seat\n", ""),
+	one("the seat of a call that has left stays empty", "state.go",
+		"	w.leavers[l.seat] = w.leavers[last]\n", ""),
+	one("a call that has left is counted", "state.go",
+		"	w.leavers = w.leavers[:last]\n", ""),
+	one("shared counts the calls that have left", "flight.go",
+		"	shared = callers > 1\n", "	shared = callers > 1 || w != nil && cap(w.leavers) > 1\n"),
+	one("only the first row of leavers is released", "flight.go",
+		"first < len(w.leavers); first += row", "first < min(1, len(w.leavers)); first += row"),
+	one("the first of a row of leavers keeps the others waiting", "context.go",
+		"	for _, l := range restOfRow(l.seat, l.flight.waiters.leavers) {\n", "	for _, l := range restOfRow(l.seat, l.flight.waiters.leavers)[:0] {\n"),
+	one("a waiting DoContext keeps its fn", "messages.go",
+		"			c.leaver.request = nil\n", "			c.leaver.request.ctx = nil\n"),
+	one("a panic with a DoChanContext waiter is no crash", "context.go",
+		"		if w.result.ending == panicked {\n			panic(w.result.err)\n		}\n", ""),
+
+	// Of fn's context.
+	one("fn's context has the deadline of a caller's", "state.go",
+		"origin[K, V]{context.Background(), r.ctx,", "origin[K, V]{r.ctx, r.ctx,"),
+	one("fn's context has no values", "state.go",
+		"origin[K, V]{context.Background(), r.ctx,", "origin[K, V]{context.Background(), context.Background(),"),
+	one("fn's context ends with every caller that leaves", "context.go",
+		"		if l.last {\n", "		if l.flight.waiters.abandon != nil {\n"),
+	one("fn's context does not end", "context.go",
+		"			l.flight.waiters.abandon(ErrAbandoned)\n", ""),
+	one("fn's context ends without a cause", "context.go",
+		"			l.flight.waiters.abandon(ErrAbandoned)\n", "			l.flight.waiters.abandon(nil)\n"),
+	one("fn's context ends when fn returns", "flight.go",
+		"	w := f.waiters\n	lead(", "	w := f.waiters\n	defer w.abandon(nil)\n	lead("),
+
+	// Of abandoned flights, and those that wait for them.
+	one("a call joins an abandoned flight", "messages.go",
+		"	case f.callers() > 0:\n", "	case f.callers() >= 0:\n"),
+	one("a function begins beside an abandoned one", "messages.go",
+		"	case f.next() == nil:\n		c.answer = standby\n		f.waiters.next = c.found()\n", "	case f.next() == nil:\n		c.answer = leads\n		s.forgotten = map[*flight[K, V]]struct{}{f: {}}\n		s.flights[c.key] = c.found()\n"),
+	one("fn begins though all have left", "flight.go",
+		"		if err := w.context.Err(); err != nil {\n", "		if err := w.context.Err(); err != nil && false {\n"),
+	one("a panic of an abandoned flight is lost", "flight.go",
+		"callers == 0 || f.results", "f.results"),
+	one("a flight that waits does not begin", "messages.go",
+		"	if !beginNext(o, f) {\n		release(o)\n	}\n	f.turn", "	release(o)\n	f.turn"),
+	one("a flight that waits begins twice", "state.go",
+		"	f.waiters.next = nil\n", ""),
+	one("a flight that begins gets no claim", "messages.go",
+		"	if !beginNext(o, f) {\n", "	if beginNext(o, f); true {\n"),
+	one("a flight that waits begins though all have left", "messages.go",
+		"			before.waiters.next = nil // f will not begin\n", ""),
+	one("a flight begins with the values of a call that has left", "state.go",
+		"		next.waiters.provide(*l.request, true)\n", ""),
+	one("Forget begins nothing", "messages.go",
+		"		begun = beginNext(o, f)\n", ""),
+	one("ForgetUnshared forgets a flight that calls wait for", "messages.go",
+		"f.callers() <= 1 && f.next() == nil\n", "f.callers() <= 1\n"),
+	one("a Do joins a flight whose callers may all leave before it begins", "messages.go",
+		"	case f.next().hosted() && c.leaver == nil:\n", "	case false:\n"),
+	one("a Do takes a flight over from a Do", "messages.go",
+		"	case f.next().hosted() && c.leaver == nil:\n", "	case c.leaver == nil:\n"),
+
+	// Of calls that would wait for themselves.
+	one("no circle is seen", "messages.go",
+		"	case c.request != nil && c.request.inside.awaitedBy(f.waiters):\n", "	case false:\n"),
+	one("a circle of two is not seen", "deadlock.go",
+		"			if visit(inside) {\n", "			if inside == other {\n"),
+	one("a circle of three is not seen", "deadlock.go",
+		"			if visit(inside) {\n", "			if inside == other || inside.nested[other] > 0 {\n"),
+	one("a circle through a flight that waits is not seen", "deadlock.go",
+		"	return w.next != nil && visit(w.next.waiters)\n", "	return false\n"),
+	one("the first call of a flight closes no circle", "messages.go",
+		"	if c.request != nil && c.answer != refused {\n", "	if c.request != nil && c.answer == joined {\n"),
+	one("a call that has left closes a circle", "state.go",
+		"	w.unnest(l.inside)\n", ""),
+	one("a call that has left takes others away", "deadlock.go",
+		"	w.nested[inside]--\n", "	w.nested[inside] = 0\n"),
+	one("a flight that has landed closes a circle", "messages.go",
+		"		f.waiters.nested = nil\n", ""),
 
 	// Of what is in flight, and the wait for its end.
 	one("a forgotten flight is not in flight", "messages.go",
 		"		s.forgotten[f] = struct{}{}\n", ""),
 	one("a forgotten flight is in flight when it has landed", "messages.go",
 		"		delete(s.forgotten, f)\n", ""),
-	one("InFlight does not count the leader", "messages.go",
-		"	return 1 + len(", "	return 0 + len("),
-	one("InFlight does not count those who wait at channels", "messages.go",
-		"len(f.waiters.channels) + ", ""),
+	one("InFlight does not count the leader", "inspect.go",
+		"Callers: f.callers(), ", "Callers: max(1, f.callers()-1), "),
+	one("channels are not counted as callers", "state.go",
+		"len(w.channels) + ", ""),
+	one("InFlight does not tell of the flight that waits", "messages.go",
+		"			all = append(all, next.describe(Waiting))\n", "			_ = next\n"),
+	one("a flight that waits shows a context", "inspect.go",
+		" && s != Waiting", ""),
+	one("an abandoned flight is shown as flying", "inspect.go",
+		"		d.State = Abandoned\n", ""),
 	one("Wait returns when the next claim is released", "messages.go",
 		"	if o.Release() && o.State.rest != nil {\n		close(o.State.rest)\n", "	if o.Release(); o.State.rest != nil {\n		close(o.State.rest)\n		o.State.rest = nil\n"),
 	one("Wait does not return", "messages.go",
@@ -136,6 +242,8 @@ var mutants = []mutant{
 		"	_ = map[K]struct{}(nil)[key]\n", ""),
 	one("keys that do not equal themselves are not checked", "group.go",
 		"	if key != key {", "	if false {"),
+	one("keys that do not equal themselves cannot be found", "group.go",
+		"		return new(GroupOf[K, V]), zero\n", "		_ = zero\n		return new(GroupOf[K, V]), key\n"),
 
 	// Of the shards.
 	one("every group has its own hash", "sharded.go",
