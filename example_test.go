@@ -68,6 +68,58 @@ func ExampleGroupOf_DoChan_timeout() {
 	// second attempt
 }
 
+// When the last caller has left, fn's context ends.
+func ExampleGroupOf_DoContext() {
+	var g singleflight.Group
+	request, leave := context.WithCancel(context.Background())
+
+	_, err, _ := g.DoContext(request, "user:7", func(ctx context.Context) (any, error) {
+		leave() // the client, that is, in the middle of the query
+		<-ctx.Done()
+		fmt.Println("query:", context.Cause(ctx))
+		return nil, ctx.Err()
+	})
+	fmt.Println("caller:", err)
+	g.Wait(context.Background())
+
+	// Unordered output:
+	// caller: context canceled
+	// query: singleflight: all callers have left
+}
+
+type requestID struct{}
+
+// The values of the first caller's context reach fn.
+func ExampleGroupOf_DoContext_values() {
+	var g singleflight.Group
+	ctx := context.WithValue(context.Background(), requestID{}, "request 1")
+
+	v, _, _ := g.DoContext(ctx, "user:7", func(ctx context.Context) (any, error) {
+		return fmt.Sprintf("loaded for %v", ctx.Value(requestID{})), nil
+	})
+	fmt.Println(v)
+
+	// Output: loaded for request 1
+}
+
+func ExampleGroupOf_DoChanContext() {
+	var g singleflight.Group
+	ctx, cancel := context.WithCancel(context.Background())
+	answer := make(chan string)
+	fn := func(context.Context) (any, error) { return <-answer, nil }
+
+	leaves := g.DoChanContext(ctx, "key", fn)
+	stays := g.DoChanContext(context.Background(), "key", fn)
+	cancel()
+	fmt.Printf("%+v\n", <-leaves)
+	answer <- "the answer"
+	fmt.Printf("%+v\n", <-stays)
+
+	// Output:
+	// {Val:<nil> Err:context canceled Shared:false}
+	// {Val:the answer Err:<nil> Shared:false}
+}
+
 // After a write, a read must not get what a flight found before it.
 func ExampleGroupOf_Forget() {
 	var g singleflight.Group
@@ -108,38 +160,45 @@ func ExampleGroupOf_ForgetUnshared() {
 	// somebody joined: false
 }
 
-// What is stuck, and how many wait for it?
+// What is in flight, how many callers wait for it, and who asked first?
 func ExampleGroupOf_InFlight() {
 	var g singleflight.Group
 	stuck := make(chan struct{})
-	fn := func() (any, error) { <-stuck; return nil, nil }
+	fn := func(context.Context) (any, error) { <-stuck; return nil, nil }
 
-	first := g.DoChan("user:7", fn)
-	g.DoChan("user:7", fn)
+	ctx := context.WithValue(context.Background(), requestID{}, "request 1")
+	first := g.DoChanContext(ctx, "user:7", fn)
+	g.DoChanContext(context.Background(), "user:7", fn)
 	for _, f := range g.InFlight() {
-		fmt.Printf("%s is %v for %d callers\n", f.Key, f.State, f.Callers)
+		fmt.Printf("%s is %v for %d callers, since %v\n", f.Key, f.State, f.Callers, f.Context.Value(requestID{}))
 	}
 	close(stuck)
 	<-first
-	fmt.Println("in flight:", len(g.InFlight()))
 
 	// Output:
-	// user:7 is flying for 2 callers
-	// in flight: 0
+	// user:7 is flying for 2 callers, since request 1
 }
 
 // At shutdown, flights may be left that no call waits for any more.
 func ExampleGroupOf_Wait() {
 	var g singleflight.Group
-	saved := false
-	g.DoChan("report", func() (any, error) { saved = true; return nil, nil })
+	request, leave := context.WithCancel(context.Background())
+	begun, closed := make(chan struct{}), false
+	g.DoChanContext(request, "report", func(ctx context.Context) (any, error) {
+		close(begun)
+		<-ctx.Done()
+		closed = true // the connection, which takes some time
+		return nil, ctx.Err()
+	})
+	<-begun
+	leave()
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := g.Wait(ctx)
-	fmt.Println("saved:", saved, err)
+	fmt.Println("closed:", closed, err)
 
-	// Output: saved: true <nil>
+	// Output: closed: true <nil>
 }
 
 // Keys are of any comparable type and values of any type, so nothing is made

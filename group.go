@@ -13,6 +13,9 @@
 //		return load(key) // once, however many ask meanwhile
 //	})
 //
+// [GroupOf.DoContext] is a Do whose caller leaves when its context ends, and whose
+// function is told when all callers have left.
+//
 // Group is an alias, so its methods are found under the name of [GroupOf]:
 //
 //	go doc github.com/actorflight/singleflight.GroupOf.Do
@@ -29,7 +32,19 @@
 // Flights of different keys do not wait for each other, unless their functions
 // do. A function may use the Group it runs in. But a Do with its own key would
 // wait for itself, and two functions that call Do with each other's keys would
-// wait for each other, for ever.
+// wait for each other, for ever. A DoContext gets [ErrDeadlock] instead, if it is made
+// with the function's context.
+//
+// # Callers that leave
+//
+// A caller of DoContext or DoChanContext leaves its flight when its context ends. The
+// flight goes on for the other callers. When all have left, the flight is abandoned:
+// the context of its function ends, and its key waits for the function to return. Calls
+// that come meanwhile share one new flight, which begins then. So two functions of a
+// key never run at once, and no call gets the result of a function that was told to
+// stop. Forget ends that wait.
+//
+// Calls of all kinds share flights. Do and DoChan never leave.
 //
 // # Keys and values
 //
@@ -43,8 +58,9 @@
 // # The owner
 //
 // There is no mutex in this package. The flights of a Group belong to one
-// goroutine, the owner, and others send it messages: do, when they call; done,
-// when the function that they led has ended; forget, list and wait. The owner is there only
+// goroutine, the owner, and others send it messages: do, when they call; leave, when
+// their context ends; done, when the function that they led has ended; forget, list and
+// wait. The owner is there only
 // while calls need it. A call that meets nobody leads its flight without asking,
 // and lands it without telling. When a second one comes it starts the owner,
 // which ends after the last. A Group at rest holds one nil pointer, so it needs
@@ -95,7 +111,8 @@ type ResultOf[V any] struct {
 
 // Group has the keys and values of the Group in golang.org/x/sync/singleflight.
 // Its methods are those of [GroupOf]: [GroupOf.Do], [GroupOf.DoChan],
-// [GroupOf.Forget], [GroupOf.ForgetUnshared], [GroupOf.InFlight] and [GroupOf.Wait].
+// [GroupOf.DoContext], [GroupOf.DoChanContext], [GroupOf.Forget],
+// [GroupOf.ForgetUnshared], [GroupOf.InFlight] and [GroupOf.Wait].
 type Group = GroupOf[string, any]
 
 // Result is what DoChan of a [Group] delivers.
@@ -147,8 +164,8 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 //
 // The channel has room for the one value it gets, and is never closed, so a range
 // over it does not end. It may be abandoned: that does not stop fn, which still
-// uses what it was given. If a select finds both the result and a timer ready, it
-// takes one of them at random. Channels of one flight receive in the order in
+// uses what it was given; see [GroupOf.DoChanContext]. If a select finds both the
+// result and a timer ready, it takes one of them at random. Channels of one flight receive in the order in
 // which their calls joined it.
 //
 // If fn panics, callers that wait at a channel could not be told. So the program
@@ -186,14 +203,15 @@ func ask[K comparable, V any](a *activation[K, V], c *call[K, V]) *call[K, V] {
 
 // Forget frees key: the next call with it calls its own function, even if a
 // flight of key is in the air. That flight goes on for those who have joined it.
-// Forget does not wait for any function.
+// If calls wait for an abandoned flight of key, theirs begins at once, and the next
+// call joins that. Forget does not wait for any function.
 func (g *GroupOf[K, V]) Forget(key K) {
 	g.forget(key, false)
 }
 
-// ForgetUnshared is Forget, unless somebody has joined the flight of key: then
-// it does nothing. It reports whether key is free afterwards, because no flight
-// of it was in the air or because there was one that nobody had joined.
+// ForgetUnshared is Forget, unless the flight of key has more than one caller, or
+// other calls wait for its end: then it does nothing. It reports whether key is free
+// afterwards, because there was no flight, or one with at most one caller.
 func (g *GroupOf[K, V]) ForgetUnshared(key K) bool {
 	return g.forget(key, true)
 }

@@ -958,6 +958,12 @@ func TestUnhashableKeyPanicsInTheCaller(t *testing.T) {
 				"DoChan":         func() { g.DoChan(key, fn) },
 				"Forget":         func() { g.Forget(key) },
 				"ForgetUnshared": func() { g.ForgetUnshared(key) },
+				"DoContext": func() {
+					g.DoContext(t.Context(), key, func(context.Context) (int, error) { return fn() })
+				},
+				"DoChanContext": func() {
+					g.DoChanContext(t.Context(), key, func(context.Context) (int, error) { return fn() })
+				},
 			} {
 				func() {
 					defer func() {

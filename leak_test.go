@@ -130,7 +130,7 @@ func TestAtRestAtOnceAfterAStorm(t *testing.T) {
 	// Here a flight has landed when its channel has the result.
 	t.Run("outside", func(t *testing.T) {
 		onBoth(t, func(t *testing.T, g group[string, any]) {
-			for range 20 {
+			for range 10 {
 				for _, results := range storm(g, false) {
 					<-results
 				}
@@ -367,7 +367,7 @@ func TestWaiterKeepsNeitherItsKeyNorItsFn(t *testing.T) {
 				leader := g.DoChan(newKey(), behind(gate, value(1)))
 				var keys []weak.Pointer[byte]
 				var captured []weak.Pointer[blob]
-				for range 10 {
+				for range 3 {
 					key, b := newKey(), new(blob)
 					join(t.Context(), g, key, func() (any, error) { return b, nil })
 					keys = append(keys, weak.Make(unsafe.StringData(key)))

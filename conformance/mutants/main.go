@@ -18,6 +18,8 @@ import (
 	"regexp"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A check is a go test command that passes on the library.
@@ -58,6 +60,22 @@ func main() {
 	if err := calibrate(checks); err != nil {
 		log.Fatal(err)
 	}
+	var chosen []mutant
+	for _, m := range mutants {
+		if names.MatchString(m.name) {
+			chosen = append(chosen, m)
+		}
+	}
+	verdicts := make([][]string, len(chosen))
+	err = together(len(chosen), func(i int) (err error) {
+		log.Print(chosen[i].name)
+		verdicts[i], err = chosen[i].judge(checks)
+		return err
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
 	lived := 0
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
@@ -65,20 +83,12 @@ func main() {
 	for _, c := range checks {
 		fmt.Fprint(w, "\t", c.name)
 	}
-	for _, m := range mutants {
-		if !names.MatchString(m.name) {
-			continue
-		}
-		log.Print(m.name)
-		verdicts, err := m.judge(checks)
-		if err != nil {
-			log.Fatal(err)
-		}
-		if verdicts[0] == lives {
+	for i, m := range chosen {
+		if verdicts[i][0] == lives {
 			lived++
 		}
 		fmt.Fprint(w, "\n", m.name)
-		for _, v := range verdicts {
+		for _, v := range verdicts[i] {
 			fmt.Fprint(w, "\t", v)
 		}
 	}
@@ -89,17 +99,31 @@ func main() {
 	}
 }
 
+// together calls f n times, two at a time: a mutant that waits leaves a processor to
+// another.
+func together(n int, f func(i int) error) error {
+	var g errgroup.Group
+	g.SetLimit(2)
+	for i := range n {
+		g.Go(func() error { return f(i) })
+	}
+	return g.Wait()
+}
+
 // calibrate sets the limits of the checks by what they take on the library, where
-// they must pass.
+// they must pass, two at a time.
 func calibrate(checks []check) error {
 	for i := range checks {
 		began := time.Now()
-		verdicts, err := mutant{name: "the library"}.judge(checks[i : i+1])
+		err := together(2, func(int) error {
+			verdicts, err := mutant{name: "the library"}.judge(checks[i : i+1])
+			if err == nil && verdicts[0] != lives {
+				err = fmt.Errorf("the library itself: %s: %s", checks[i].name, verdicts[0])
+			}
+			return err
+		})
 		if err != nil {
 			return err
-		}
-		if verdicts[0] != lives {
-			return fmt.Errorf("the library itself: %s: %s", checks[i].name, verdicts[0])
 		}
 		checks[i].limit = patience * time.Since(began)
 	}

@@ -14,6 +14,7 @@ func one(name, file, from, to string) mutant { return mutant{name, []edit{{file,
 var mutants = []mutant{
 	// Of the landing.
 	{"waiters are released before the key is free", []edit{
+		{"flight.go", "		w.release()\n", ""},
 		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", `	if w := f.waiters; w != nil {
 		w.result, w.shared = *r, f.callers() > 1
 		w.release()
@@ -22,7 +23,6 @@ var mutants = []mutant{
 		a = d.Leave(f)
 	}
 `},
-		{"flight.go", "		w.release()\n", ""},
 	}},
 	{"shared is computed before the key is free", []edit{
 		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", "	shared = f.callers() > 1\n	if a == nil {\n		a = d.Leave(f)\n	}\n"},
@@ -83,8 +83,8 @@ var mutants = []mutant{
 	one("an activation that is over stays at the address", "actor/actor.go",
 		"		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing\n", ""),
 	{"the first flight is kept by the owner", []edit{
-		{"messages.go", "	if o.Left != nil {\n", "	if o.State.flights == nil {\n"},
-		{"messages.go", "		o.Left = nil // it may land before the owner ends, and need not be kept\n", ""},
+		{"state.go", "	if o.Left != nil {\n", "	if o.State.flights == nil {\n"},
+		{"state.go", "		o.Left = nil // it may land before the owner ends, and need not be kept\n", ""},
 	}},
 	one("a claim is not released when a call joins", "messages.go",
 		"	if c.answer != leads {\n		release(o)\n", "	if c.answer > leads {\n		release(o)\n"),
