@@ -44,10 +44,13 @@ func (w *waiters[K, V]) unnest(inside *waiters[K, V]) {
 // for, directly or by way of others. It takes time in proportion to the flights
 // that wait for w's.
 func (w *waiters[K, V]) awaitedBy(other *waiters[K, V]) bool {
-	seen := map[*waiters[K, V]]bool{nil: true}
+	if w == nil || other == nil {
+		return false // the call is not made in a flight, or fn of the other has no context
+	}
+	seen := make(map[*waiters[K, V]]bool)
 	var visit func(w *waiters[K, V]) bool
 	visit = func(w *waiters[K, V]) bool {
-		if seen[w] {
+		if w == nil || seen[w] {
 			return false
 		}
 		seen[w] = true

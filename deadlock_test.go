@@ -196,25 +196,62 @@ func TestAbandonedFunctionMayNotWaitForItsOwnEnd(t *testing.T) {
 
 func TestFlightMayBeWaitedForOnSeveralPaths(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
+		top, left, right, bottom := n.keys[0], n.keys[1], n.keys[2], n.keys[3]
 		j := newJob()
-		top := n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
+		other := n.goCall("below the bottom", j.run)
+		callOther := make(chan struct{})
+		ended := n.goCall(top, func(ctx context.Context) (any, error) {
 			var paths []<-chan outcome
-			for _, key := range n.keys[1:3] {
-				for range 2 {
-					paths = append(paths, goCall(func() (any, error, bool) {
-						v, err := n.call(ctx, key, func(ctx context.Context) (any, error) { return n.call(ctx, n.keys[3], j.run) })
-						return v, err, false
-					}))
-				}
+			for _, key := range []string{left, right, left, right} {
+				paths = append(paths, goCall(func() (any, error, bool) {
+					v, err := n.call(ctx, key, func(ctx context.Context) (any, error) {
+						return n.call(ctx, bottom, func(ctx context.Context) (any, error) {
+							<-callOther
+							return n.call(ctx, "below the bottom", neverWith(t))
+						})
+					})
+					return v, err, false
+				}))
 			}
 			for _, ended := range paths {
-				assert.Equal(t, outcome{val: "bottom"}, <-ended)
+				assert.Equal(t, outcome{val: 1}, <-ended)
 			}
 			return "top", nil
 		})
-		requireWaiting(t, top)
-		j.end <- "bottom"
-		assert.Equal(t, outcome{val: "top"}, <-top)
+		requireWaiting(t, ended, other)
+		close(callOther)
+		requireWaiting(t, ended, other)
+		j.end <- 1
+		assert.Equal(t, outcome{val: "top"}, <-ended)
+		assert.Equal(t, 1, (<-other).val)
+	})
+}
+
+func TestAbandonedFunctionMayWaitForOthers(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		j := newJob()
+		other := n.goCall(n.keys[1], j.run)
+		ctx, cancel := context.WithCancel(t.Context())
+		call, got := make(chan struct{}), make(chan outcome, 1)
+		left := goCall(func() (any, error, bool) {
+			return n.DoContext(ctx, n.keys[0], func(ctx context.Context) (any, error) {
+				<-call
+				v, err := n.call(context.WithoutCancel(ctx), n.keys[1], neverWith(t))
+				got <- outcome{val: v, err: err}
+				return nil, nil
+			})
+		})
+		requireWaiting(t, left, other)
+		cancel()
+		<-left
+		next := goDo(n, n.keys[0], value("next"))
+		requireWaiting(t, next)
+		close(call)
+		requireWaiting(t, next, got)
+		j.end <- 1
+		assert.Equal(t, outcome{val: 1}, <-got)
+		assert.Equal(t, outcome{val: "next"}, <-next)
+		<-other
 	})
 }
 
