@@ -170,8 +170,9 @@ func (g *GroupOf[K, V]) doHere(ctx context.Context, key K, fn func(context.Conte
 		}
 		f = c.on
 	}
+	withContext := func() (V, error) { return fn(f.waiters.context) }
 	var res result[V]
-	shared = lead(d, a, f, func() (V, error) { return fn(f.waiters.context) }, &res)
+	shared = lead(d, a, f, withContext, &res)
 	v, err = res.deliver()
 	return v, err, shared
 }

@@ -44,8 +44,8 @@ func (w *waiters[K, V]) unnest(inside *waiters[K, V]) {
 // for, directly or by way of others. It takes time in proportion to the flights
 // that wait for w's.
 func (w *waiters[K, V]) awaitedBy(other *waiters[K, V]) bool {
-	if w == nil || other == nil {
-		return false // the call is not made in a flight, or fn of the other has no context
+	if w == nil {
+		return false // the call is not made in a flight
 	}
 	seen := make(map[*waiters[K, V]]bool)
 	var visit func(w *waiters[K, V]) bool
