@@ -112,8 +112,11 @@ func check[V any](ctx context.Context, fn func(context.Context) (V, error)) {
 // request returns what a call asks for with ctx and fn.
 func (g *GroupOf[K, V]) request(ctx context.Context, fn func(context.Context) (V, error)) request[K, V] {
 	d := &g.address
-	inside, _ := ctx.Value(d).(*waiters[K, V])
-	return request[K, V]{ctx, d, inside, fn}
+	r := request[K, V]{ctx: ctx, group: d, fn: fn}
+	if o, ok := ctx.Value(originKey{}).(*origin[K, V]); ok && o.group == d {
+		r.inside = o.flight
+	}
+	return r
 }
 
 // board puts a call that may leave on a flight of key, and begins one if there is
@@ -135,8 +138,8 @@ func (g *GroupOf[K, V]) board(ctx context.Context, key K, fn func(context.Contex
 		}
 	}
 	asked := r // on the heap, unlike r
-	l := &leaver[K, V]{turn: newTurn(), inside: r.inside, request: &asked}
-	c := ask(a, &call[K, V]{flight: flight[K, V]{key: key, turn: l.turn}, request: l.request, leaver: l})
+	l := &leaver[K, V]{turn: newTurn(), inside: r.inside}
+	c := ask(a, &call[K, V]{flight: flight[K, V]{key: key, turn: l.turn}, request: &asked, leaver: l})
 	switch c.answer {
 	case refused:
 		return nil, ErrDeadlock
@@ -185,8 +188,11 @@ func waitOrLeave[K comparable, V any](d *address[K, V], l *leaver[K, V], done <-
 	case <-done:
 		if a, ok := d.Claim(); ok {
 			a.Send(leave[K, V]{l})
+			<-l.turn // for the answer, or the landing
 		}
-		<-l.turn // for the landing, or the answer to leave
+		if !l.left {
+			<-l.turn // for the other of the two
+		}
 	}
 	if l.left {
 		if l.last {

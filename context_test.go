@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -469,6 +470,44 @@ func TestCallThatHasLeftDoesNotBeginTheNextFlight(t *testing.T) {
 	}
 }
 
+// Calls that have waited for an abandoned flight, and one that has left meanwhile, keep
+// what they brought only until their flight begins.
+func TestNextFlightKeepsNoFnButItsOwn(t *testing.T) {
+	for name, lead := range kinds {
+		t.Run(name, func(t *testing.T) {
+			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
+				old, next := abandon(t, g), newJob()
+				var captured []weak.Pointer[blob]
+				waiting := func(ctx context.Context) <-chan outcome {
+					b := new(blob)
+					captured = append(captured, weak.Make(b))
+					ended := call(ctx, g, func(context.Context) (any, error) { return b, nil })
+					synctest.Wait()
+					return ended
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				left := waiting(ctx)
+				leads := lead(t.Context(), g, next.run)
+				synctest.Wait()
+				stays := waiting(t.Context())
+				cancel()
+				assert.Equal(t, canceled, <-left)
+				old.end <- nil
+				synctest.Wait()
+				if len(next.begun) == 0 { // one of the calls may begin the flight instead
+					captured = captured[:1]
+				}
+				for _, p := range captured {
+					requireFreed(t, p)
+				}
+				next.end <- nil
+				<-leads
+				<-stays
+			})
+		})
+	}
+}
+
 func TestNextFlightMayBeLeftAndAbandonedLikeAny(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		old, next := abandon(t, g), newJob()
@@ -646,6 +685,27 @@ func TestLeaveAfterDoneGetsTheResult(t *testing.T) {
 	})
 }
 
+// A message that outlived its call would keep the group from being at rest.
+func TestCallThatLeavesTooLateReturnsWhenTheOwnerHasAnswered(t *testing.T) {
+	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
+		j := newJob()
+		ctx, cancel := context.WithCancel(t.Context())
+		stays := call(t.Context(), g, j.run) // not behind the other in a row
+		synctest.Wait()
+		late := call(ctx, g, j.run)
+		requireWaiting(t, late, stays)
+		step, afterDone := afterStall(t, g)
+		step(func() { j.end <- 1 })
+		step, afterLeave := afterStall(t, g)
+		step(cancel)
+		afterDone()
+		assert.Equal(t, outcome{val: 1, shared: true}, <-stays)
+		requireWaiting(t, late)
+		afterLeave()
+		assert.Equal(t, outcome{val: 1, shared: true}, <-late)
+	})
+}
+
 // Between the answer to done and the landing of each waiter, the flight is no
 // longer the owner's. The test is the leader here.
 func TestLeaveBetweenDoneAndTheLandingGetsTheResult(t *testing.T) {
@@ -684,13 +744,13 @@ func TestLeaveInALaterActivation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
 		assert.Equal(t, outcome{val: 1}, <-doContext(t.Context(), &g, valueWith(1)))
-		l := &leaver[string, any]{turn: make(chan struct{}), flight: &flight[string, any]{key: "key"}}
+		l := &leaver[string, any]{turn: newTurn(), flight: &flight[string, any]{key: "key"}}
 		j := newJob()
 		later := doContext(t.Context(), &g, j.run)
 		j.requireBegun(t)
 		a, _ := g.address.Claim()
 		a.Send(leave[string, any]{l})
-		requireOwner(t, &g)
+		<-l.turn
 		assert.False(t, l.left)
 		requireWaiting(t, later)
 		j.end <- 2

@@ -40,9 +40,8 @@ func (w *waiters[K, V]) unnest(inside *waiters[K, V]) {
 	}
 }
 
-// awaitedBy reports whether the flight of w is that of other, or one that it waits
-// for, directly or by way of others. It takes time in proportion to the flights
-// that wait for w's.
+// awaitedBy reports whether other is w, or waits for w, directly or by way of others. It
+// takes time in proportion to the flights that wait for w's.
 func (w *waiters[K, V]) awaitedBy(other *waiters[K, V]) bool {
 	if w == nil {
 		return false // the call is not made in a flight

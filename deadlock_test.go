@@ -350,6 +350,40 @@ func TestFnMayForgetItsKeyAndCallAgain(t *testing.T) {
 	})
 }
 
+// The caller of the other group's flight is gone when that calls back, and what is left
+// is a stranger, for whom there is no circle.
+func TestCallBackFromAnotherGroup(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		other := new(Group)
+		leave, callBack, end := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		first := n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
+			short, cancel := context.WithCancel(ctx)
+			defer cancel()
+			left := goCall(func() (any, error, bool) {
+				return other.DoContext(short, "key", func(ctx context.Context) (any, error) {
+					<-callBack
+					return n.call(ctx, n.keys[0], neverWith(t))
+				})
+			})
+			<-leave
+			cancel()
+			assert.Equal(t, canceled, <-left)
+			<-end
+			return 1, nil
+		})
+		synctest.Wait()
+		stranger := doContext(t.Context(), other, neverWith(t))
+		synctest.Wait()
+		close(leave)
+		synctest.Wait()
+		close(callBack)
+		requireWaiting(t, first, stranger)
+		close(end)
+		assert.Equal(t, outcome{val: 1, shared: true}, <-first)
+		assert.Equal(t, outcome{val: 1}, <-stranger)
+	})
+}
+
 func TestOtherGroupsHaveCirclesOfTheirOwn(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		other := new(Group)

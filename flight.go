@@ -130,7 +130,7 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 		a = d.Leave(f)
 	}
 	if a != nil {
-		if f.turn == nil { // the leader began alone
+		if f.turn == nil { // the leader has asked for no answer yet
 			f.turn = newTurn()
 		}
 		a.Send(done[K, V]{f})

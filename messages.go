@@ -32,8 +32,8 @@ type answer uint8
 const (
 	joined  answer = iota // another leads it
 	leads                 // the call leads it
-	standby               // the call leads it when its turn comes once more; a leaver waits
-	refused               // it is on none, because it would wait for itself
+	standby               // the call, unless it may leave, leads it when its turn comes again
+	refused               // there is none: the call would wait for itself
 )
 
 // newCall returns a call to be sent in a do. results is nil unless it is a DoChan.
@@ -41,10 +41,10 @@ func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
 	return &call[K, V]{flight: flight[K, V]{key: key, results: results, turn: newTurn()}}
 }
 
-// newTurn returns a channel on which a call gets the answer to its do, and after that
-// one thing more: the answer to its done, the landing of the flight that it has joined,
-// or the answer to its leave. It has room for both, so that neither the owner nor a
-// leader waits for the receiver.
+// newTurn returns a channel on which a call gets the answers to its messages, and the
+// landing of the flight that it has joined, or the begin of the one that it leads. There
+// are never more than two of them that it has not received. The channel has room for
+// both, so neither the owner nor a leader waits for the receiver.
 func newTurn() chan struct{} { return make(chan struct{}, 2) }
 
 // release releases the claim of a message. With the last claim, nothing is in flight.
@@ -64,17 +64,14 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 	switch f, ok := s.flights[c.key]; {
 	case !ok:
 		c.answer = leads
-		s.flights[c.key] = c.found()
+		s.flights[c.key] = c.found(true)
 	case c.request != nil && c.request.inside.awaitedBy(f.waiters):
 		c.answer = refused
 	case f.callers() > 0:
 		c.join(f)
-		if c.leaver != nil {
-			c.leaver.request = nil
-		}
 	case f.next() == nil:
 		c.answer = standby
-		f.waiters.next = c.found()
+		f.waiters.next = c.found(false)
 	case f.next().hosted() && c.leaver == nil:
 		c.takeOver(f.next())
 	default:
@@ -83,15 +80,16 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 	if c.request != nil && c.answer != refused {
 		c.on.waiters.nest(c.request.inside)
 	}
+	c.request, c.leaver = nil, nil // or the flight embedded in c would keep them
 	if c.answer != leads {
 		release(o)
 	}
 	turn <- struct{}{}
 }
 
-// done comes from a leader whose fn has ended. The answer gives it the waiters.
-// It releases nobody before, and by then the key is free, or has the flight that
-// waited for this one.
+// done comes from a leader whose fn has ended. The answer gives it the waiters. It
+// releases none of them before, and by then the key is free, or belongs to the flight
+// that waited for this one.
 type done[K comparable, V any] struct{ flight *flight[K, V] }
 
 func (m done[K, V]) Handle(o *owner[K, V]) {
@@ -111,23 +109,20 @@ func (m done[K, V]) Handle(o *owner[K, V]) {
 }
 
 // leave comes from a call whose context is done. If the flight has landed before, the
-// landing is the answer, and the owner must not write to the leaver: the activation may
-// be a later one than the call's.
+// call gets the landing besides the answer, and the owner must not write to the leaver:
+// the activation may be a later one than the call's.
 type leave[K comparable, V any] struct{ leaver *leaver[K, V] }
 
 func (m leave[K, V]) Handle(o *owner[K, V]) {
 	l, s := m.leaver, stateOf(o)
 	f := l.flight
-	before, ok := s.find(f)
-	if !ok {
-		release(o)
-		return
-	}
-	l.remove()
-	if f.callers() == 0 {
-		if before != nil {
+	if before, ok := s.find(f); ok {
+		l.remove()
+		switch {
+		case f.callers() > 0:
+		case before != nil:
 			before.waiters.next = nil // f will not begin
-		} else {
+		default:
 			l.last = true
 		}
 	}

@@ -20,8 +20,8 @@ type flight[K comparable, V any] struct {
 	// Immutable:
 	key K
 
-	// Owned by the owner until the flight begins, then by the leader, and lent with
-	// its messages:
+	// Owned by the leader, and lent with its messages; by the owner while the flight
+	// waits to begin:
 	turn    chan struct{}    // where the leader waits for answers; see newTurn
 	results chan ResultOf[V] // where the leader's caller waits, for DoChan
 
@@ -30,34 +30,43 @@ type flight[K comparable, V any] struct {
 }
 
 // waiters are the calls that wait for a flight, and what else a flight has that is more
-// than a lone Do's. They change hands with it.
+// than a lone Do's.
 type waiters[K comparable, V any] struct {
+	// Owned by the owner until it answers done, then the leader's and the waiters':
 	channels []chan ResultOf[V] // of DoChan
 	turns    []chan struct{}    // of Do, each with room
 	leavers  []*leaver[K, V]    // of calls that may leave, and have not
 
+	// Owned by the owner:
+	requests []*request[K, V]       // of leavers, while one of them will begin the flight; else nil
+	next     *flight[K, V]          // begins when this one, abandoned, ends; or nil
+	nested   map[*waiters[K, V]]int // calls that wait, by the flight they are made in; see deadlock.go
+
+	// Immutable when the flight has begun:
 	origin  origin[K, V]
 	context context.Context         // what fn gets: origin or derived from it; nil if it gets none
 	abandon context.CancelCauseFunc // ends context; nil if the leader is a caller
-	next    *flight[K, V]           // begins when this one, abandoned, ends; or nil
-	nested  map[*waiters[K, V]]int  // calls that wait, by the flight they are made in; see deadlock.go
 
-	// Written by the leader, before any waiter is released:
+	// Owned by the leader until the waiters are released, then theirs:
 	result result[V]
 	shared bool
 }
 
-// An origin is a context that never ends, with the values of another.
+// An origin is a context that never ends, with the values of another. It says in which
+// flight of which Group a call is made with it.
 type origin[K comparable, V any] struct {
 	context.Context // Background
 	values          context.Context
-	group           *actor.Address[state[K, V], flight[K, V]] // the key under which
-	flight          *waiters[K, V]                            // the flight is found
+	group           *actor.Address[state[K, V], flight[K, V]]
+	flight          *waiters[K, V]
 }
 
+// originKey is the key under which a context has the origin that it is derived from.
+type originKey struct{}
+
 func (o *origin[K, V]) Value(key any) any {
-	if key == any(o.group) {
-		return o.flight
+	if key == (originKey{}) {
+		return o
 	}
 	return o.values.Value(key)
 }
@@ -67,19 +76,18 @@ type request[K comparable, V any] struct {
 	ctx    context.Context
 	group  *actor.Address[state[K, V], flight[K, V]]
 	inside *waiters[K, V]                   // of the flight that the call is made in, or nil
-	fn     func(context.Context) (V, error) // of a leaver, whose flight others may begin
+	fn     func(context.Context) (V, error) // nil unless the call may leave
 }
 
 // A leaver is a call that may leave the flight it is on.
 type leaver[K comparable, V any] struct {
-	// Immutable:
+	// Immutable when the call is on a flight:
 	turn   chan struct{}  // where the call waits for answers, and for the landing
 	inside *waiters[K, V] // as in request
+	flight *flight[K, V]  // that the call is on
 
-	// Owned by the owner, or by the call while it is alone, until the flight lands:
-	request *request[K, V] // nil once the flight has begun
-	flight  *flight[K, V]  // that the call is on
-	seat    int            // where in flight.waiters.leavers the call is
+	// Owned by the owner until the flight lands, then the call's:
+	seat int // where in flight.waiters.leavers the call is
 
 	// Written by the owner, before it answers leave:
 	left bool // the call has left
@@ -109,20 +117,23 @@ func (w *waiters[K, V]) provide(r request[K, V], hosted bool) {
 // are alone.
 type lone[K comparable, V any] struct {
 	waiters[K, V]
-	leaver  leaver[K, V]
-	leavers [1]*leaver[K, V]
+	leaver leaver[K, V]
+	seats  [1]*leaver[K, V]
 }
 
 func newLone[K comparable, V any](r request[K, V]) *lone[K, V] {
 	l := &lone[K, V]{leaver: leaver[K, V]{turn: newTurn()}}
 	l.provide(r, true)
-	l.leavers[0] = &l.leaver
-	l.waiters.leavers = l.leavers[:]
+	l.seats[0] = &l.leaver
+	l.leavers = l.seats[:]
 	return l
 }
 
-// hosted reports whether no caller leads f.
-func (f *flight[K, V]) hosted() bool { return f.waiters != nil && f.waiters.abandon != nil }
+// hosted reports whether no caller leads f, or will lead it.
+func (f *flight[K, V]) hosted() bool {
+	w := f.waiters
+	return w != nil && (w.abandon != nil || w.requests != nil)
+}
 
 // callers returns how many calls get the result of f: none if f is abandoned.
 func (f *flight[K, V]) callers() (n int) {
@@ -159,18 +170,24 @@ func (s *state[K, V]) find(f *flight[K, V]) (before *flight[K, V], ok bool) {
 	return nil, current == f
 }
 
-// found makes c a flight of its own.
-func (c *call[K, V]) found() *flight[K, V] {
+// found makes c a flight of its own, which begins or has to wait.
+func (c *call[K, V]) found(begins bool) *flight[K, V] {
 	c.on = &c.flight
-	if c.request != nil {
-		c.waiters = new(waiters[K, V])
-		c.waiters.provide(*c.request, c.leaver != nil)
+	if c.request == nil {
+		return c.on
 	}
+	w := new(waiters[K, V])
+	c.waiters = w
 	if l := c.leaver; l != nil {
 		c.turn = nil // that of the caller, which will not lead
 		l.flight = c.on
-		c.waiters.leavers = append(c.waiters.leavers, l)
+		w.leavers = append(w.leavers, l)
+		if !begins {
+			w.requests = append(w.requests, c.request)
+			return c.on
+		}
 	}
+	w.provide(*c.request, c.leaver != nil)
 	return c.on
 }
 
@@ -185,6 +202,9 @@ func (c *call[K, V]) join(f *flight[K, V]) {
 	case c.leaver != nil:
 		c.leaver.flight, c.leaver.seat = f, len(w.leavers)
 		w.leavers = append(w.leavers, c.leaver)
+		if w.requests != nil {
+			w.requests = append(w.requests, c.request)
+		}
 	case c.results != nil:
 		w.channels = append(w.channels, c.results)
 	default:
@@ -199,7 +219,7 @@ func (c *call[K, V]) takeOver(f *flight[K, V]) {
 	c.answer, c.on = standby, f
 	f.turn, f.results = c.turn, c.results
 	w := f.waiters
-	w.origin, w.context, w.abandon = origin[K, V]{}, nil, nil
+	w.requests = nil
 	if c.request != nil {
 		w.provide(*c.request, false)
 	}
@@ -213,6 +233,11 @@ func (l *leaver[K, V]) remove() {
 	w.leavers[l.seat] = w.leavers[last]
 	w.leavers[last] = nil
 	w.leavers = w.leavers[:last]
+	if w.requests != nil {
+		w.requests[l.seat] = w.requests[last]
+		w.requests[last] = nil
+		w.requests = w.requests[:last]
+	}
 	w.unnest(l.inside)
 	l.left = true
 }
@@ -227,9 +252,11 @@ func beginNext[K comparable, V any](o *owner[K, V], f *flight[K, V]) (begun bool
 	f.waiters.next = nil
 	o.State.flights[next.key] = next
 	if next.hosted() {
-		l := next.waiters.leavers[0]
-		next.waiters.provide(*l.request, true)
-		go host(nil, o.Activation, next, l.request.fn)
+		w := next.waiters
+		first := w.requests[0]
+		w.requests = nil
+		w.provide(*first, true)
+		go host(nil, o.Activation, next, first.fn)
 	} else {
 		next.turn <- struct{}{}
 	}
