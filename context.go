@@ -16,31 +16,31 @@ const nilContext = "singleflight: nil context"
 // DoContext is like [GroupOf.Do], but the caller leaves when ctx ends. It then returns
 // ctx.Err() at once, whatever fn does, and the other callers still get the result.
 // If ctx is done before the call, DoContext returns ctx.Err() and starts nothing. If
-// both ctx has ended and the flight has landed, DoContext may return either.
+// ctx ends as the flight lands, DoContext may return either.
 //
-// fn runs in a new goroutine. Its context has the values of the first caller's ctx,
-// but neither its deadline nor its end: it ends when all callers of the flight
-// have left, with [ErrAbandoned] as its cause, and not before. It does not end when fn
-// returns, because the result may depend on it. If ctx can never be done (its Done
-// returns nil) the caller never leaves; then fn runs in the caller's goroutine, as in
-// Do, and its context never ends.
+// fn runs in a new goroutine. Its context has the values of ctx, but neither its
+// deadline nor its cancellation. It is cancelled when all callers of the flight have
+// left, with [ErrAbandoned] as its cause. It is not cancelled when fn returns, because
+// the result may depend on it; so if fn starts something that ends with its context,
+// fn must derive a context and cancel that. If ctx can never be done (its Done returns
+// nil) the caller never leaves: it runs fn itself, as in Do, and fn's context never ends.
 //
 // Calls of all kinds share flights. Do and DoChan never leave, so a flight with such
 // a caller is never abandoned. shared counts the callers that are left when the
 // flight lands.
 //
 // A flight that all callers have left is abandoned. No call joins it, and no other
-// function of its key begins before its own has ended: calls that come meanwhile wait,
-// and then share one new flight. It runs the function of the first of them or, if that
-// has left, of another that still waits; if all have left, none. [GroupOf.Forget] ends
-// their waiting, and begins the new flight at once.
+// function of its key begins before its own has returned: calls that come meanwhile wait,
+// and then share one new flight. That runs the function of the first of them that
+// cannot leave or, if all can, of one that has not left; if all have left, none.
+// [GroupOf.Forget] begins the new flight at once.
 //
-// A DoContext that is made with fn's context, or one derived from it, and would wait
-// for the flight of fn itself, returns [ErrDeadlock] at once. That includes waiting
-// round a circle of flights of the same Group, where the last call to close the circle
-// gets the error. It makes no difference whether fn waits for the call. Circles
-// through a Do or DoChan, through several Groups, or through shards of a Sharded are
-// not detected.
+// A call made with fn's context, or one derived from it, that would wait for the flight
+// of fn itself, returns [ErrDeadlock] at once. So does a call that would wait round a
+// circle of flights of one Group; exactly one call of the circle is refused. It makes
+// no difference whether fn waits for the call to return. Circles through a Do or
+// DoChan, through several Groups, or through several shards of a Sharded are not
+// detected.
 //
 // If fn panics or calls [runtime.Goexit], so do all callers that have not left, as in
 // Do. If fn panics and all have left, the program crashes.
@@ -70,9 +70,10 @@ func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Co
 // a new goroutine, even if ctx can never be done.
 //
 // As with [GroupOf.DoChan], the channel has room for the one value it gets, is never
-// closed, and may be abandoned; the call leaves only when ctx ends. Channels of one
-// flight receive in any order. If fn panics, the program crashes, unless the call has
-// left. If fn calls [runtime.Goexit], the channel gets [ErrGoexit].
+// closed, and need not be received from; the call leaves only when ctx ends. Channels of
+// one flight receive in any order. If fn panics while a DoChanContext waits, or after
+// all callers have left, the program crashes. If fn calls [runtime.Goexit], the channel
+// gets [ErrGoexit].
 //
 // DoChanContext panics if ctx or fn is nil.
 func (g *GroupOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan ResultOf[V] {

@@ -12,11 +12,11 @@ import (
 // This file is a flight from the leader's side: it runs fn, lands, and gives
 // everybody the result.
 
-// ErrGoexit is the error that a DoChan channel receives when fn, instead of
-// returning, called [runtime.Goexit].
+// ErrGoexit is the error that the channel of a DoChan or DoChanContext receives when fn,
+// instead of returning, called [runtime.Goexit].
 var ErrGoexit = errors.New("singleflight: fn called runtime.Goexit")
 
-// A PanicError is what Do panics with when fn has panicked.
+// A PanicError is what Do and DoContext panic with when fn has panicked.
 type PanicError struct {
 	Value any    // what fn panicked with
 	Stack []byte // of the goroutine that ran fn, where it panicked

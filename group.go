@@ -22,10 +22,10 @@
 //
 // # Flights
 //
-// One execution of a function is a flight. The call that runs it is its leader;
-// calls with the same key that come before it lands join it, as its waiters. A
-// flight lands when its function has ended, in whatever way: first the key is
-// freed, and then the waiters are released. So a caller that has a result and
+// One execution of a function is a flight. The goroutine that runs it is its leader.
+// Calls with the same key that come before it lands join it, as its waiters, unless all
+// its callers have left; see below. A flight lands when its function has ended, in
+// whatever way: first the key is freed, and then the waiters are released. So a caller that has a result and
 // calls again never gets that result again: it starts a new flight, or joins one
 // that another caller has started since. Nothing is cached.
 //
@@ -39,10 +39,10 @@
 //
 // A caller of DoContext or DoChanContext leaves its flight when its context ends. The
 // flight goes on for the other callers. When all have left, the flight is abandoned:
-// the context of its function ends, and its key waits for the function to return. Calls
-// that come meanwhile share one new flight, which begins then. So two functions of a
-// key never run at once, and no call gets the result of a function that was told to
-// stop. Forget ends that wait.
+// the context of its function ends. Calls that come before the function has returned
+// wait for that, and then share one new flight. So no call gets the result of a function
+// that was told to stop and, unless Forget is called, two functions of a key never run
+// at once.
 //
 // Calls of all kinds share flights. Do and DoChan never leave.
 //
@@ -122,7 +122,8 @@ const nilFunc = "singleflight: nil function"
 
 // Do calls fn and returns its results, unless a flight of key is in the air.
 // Then it calls nothing, waits until that flight lands, and returns the results
-// of that. All calls of a flight get the same value and error, and must not modify
+// of that. If all callers of that flight have left, Do waits for its end, and then
+// begins a new flight or joins one that has begun. All calls of a flight get the same value and error, and must not modify
 // what these refer to.
 //
 // shared reports whether more than one call got these results. It is the same for
@@ -131,7 +132,7 @@ const nilFunc = "singleflight: nil function"
 //
 // The first caller leads the flight: it runs fn in its own goroutine. If fn
 // panics, Do panics with a [*PanicError], in the leader and in all waiters; but
-// if a waiter came by DoChan the program crashes, as described there. If fn calls
+// if a waiter came by DoChan or DoChanContext the program crashes, as described there. If fn calls
 // [runtime.Goexit], the goroutines of the leader and of all waiters exit.
 //
 // Do panics if fn is nil.
@@ -163,8 +164,8 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 // goroutine, which inherits the caller's profiler labels.
 //
 // The channel has room for the one value it gets, and is never closed, so a range
-// over it does not end. It may be abandoned: that does not stop fn, which still
-// uses what it was given; see [GroupOf.DoChanContext]. If a select finds both the
+// over it does not end. It need not be received from: that does not stop fn, which
+// still uses what it was given; see [GroupOf.DoChanContext]. If a select finds both the
 // result and a timer ready, it takes one of them at random. Channels of one flight receive in the order in
 // which their calls joined it.
 //

@@ -14,9 +14,9 @@ type FlightOf[K comparable] struct {
 	Callers int // that will get its result; none if all have left
 	State   State
 
-	// Context is the one that fn got, if a DoContext or DoChanContext began the
-	// flight, else nil. Its values, such as a request's id or start, are those of
-	// the call that began the flight. It is nil while State is Waiting.
+	// Context is the one that fn got, if it is the fn of a DoContext or DoChanContext,
+	// else nil. Its values, such as a request's id or start, are those of that call's
+	// context. It is nil while State is Waiting.
 	Context context.Context
 }
 
@@ -35,11 +35,11 @@ const (
 	Forgotten
 
 	// Abandoned says that all callers have left, and that fn has not returned yet.
-	// No call joins the flight.
+	// No call joins the flight. If Forget has freed its key, too, no call waits for it.
 	Abandoned
 
-	// Waiting says that the flight begins when the one with its key that is abandoned
-	// has ended.
+	// Waiting says that the flight begins when the abandoned flight of its key ends or
+	// is forgotten.
 	Waiting
 )
 

@@ -13,7 +13,8 @@ const shards = 64
 var seed = maphash.MakeSeed()
 
 // A ShardedOf is a [GroupOf] made of 64: each key belongs to one of them, by its
-// hash. Everything that GroupOf promises, it promises too.
+// hash. Everything that GroupOf promises, it promises too, but for what concerns more
+// than one key: [ErrDeadlock], and the one moment of InFlight and Wait.
 //
 // Take it where calls with many different keys overlap all the time and their
 // functions do little, so that the one owner of a GroupOf is what they wait for.
