@@ -115,12 +115,13 @@ func leadChan[K comparable, V any](d *address[K, V], a *activation[K, V], f *fli
 // fn if all have left before.
 func host[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func(context.Context) (V, error)) {
 	w := f.waiters
-	lead(d, a, f, func() (v V, err error) {
+	withContext := func() (v V, err error) {
 		if err := w.context.Err(); err != nil {
 			return v, err
 		}
 		return fn(w.context)
-	}, &w.result)
+	}
+	lead(d, a, f, withContext, &w.result)
 }
 
 // land frees the key and then gives r to all callers that wait for it. It reports

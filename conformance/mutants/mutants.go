@@ -165,7 +165,7 @@ var mutants = []mutant{
 	one("fn's context ends without a cause", "context.go",
 		"			l.flight.waiters.abandon(ErrAbandoned)\n", "			l.flight.waiters.abandon(nil)\n"),
 	one("fn's context ends when fn returns", "flight.go",
-		"	w := f.waiters\n	lead(", "	w := f.waiters\n	defer w.abandon(nil)\n	lead("),
+		"	lead(d, a, f, withContext, &w.result)\n", "	defer w.abandon(nil)\n	lead(d, a, f, withContext, &w.result)\n"),
 
 	// Of abandoned flights, and those that wait for them.
 	one("a call joins an abandoned flight", "messages.go",
