@@ -61,21 +61,20 @@ type do[K comparable, V any] struct{ call *call[K, V] }
 func (m do[K, V]) Handle(o *owner[K, V]) {
 	c, s := m.call, stateOf(o)
 	turn := c.turn
-	switch f, ok := s.flights[c.key]; {
-	case !ok:
+	if f, ok := s.flights[c.key]; !ok {
 		c.answer = leads
 		s.flights[c.key] = c.found(true)
-	case c.request != nil && c.request.inside.awaitedBy(f.waiters):
+	} else if c.request != nil && c.request.inside.awaitedBy(f.waiters) {
 		c.answer = refused
-	case f.callers() > 0:
+	} else if f.callers() > 0 {
 		c.join(f)
-	case f.next() == nil:
+	} else if next := f.next(); next == nil {
 		c.answer = standby
 		f.waiters.next = c.found(false)
-	case f.next().hosted() && c.leaver == nil:
-		c.takeOver(f.next())
-	default:
-		c.join(f.next())
+	} else if next.hosted() && c.leaver == nil {
+		c.takeOver(next)
+	} else {
+		c.join(next)
 	}
 	if c.request != nil && c.answer != refused {
 		c.on.waiters.nest(c.request.inside)
@@ -118,13 +117,11 @@ func (m leave[K, V]) Handle(o *owner[K, V]) {
 	f := l.flight
 	if before, ok := s.find(f); ok {
 		l.remove()
-		switch {
-		case f.callers() > 0:
-		case before != nil:
+		abandoned := f.callers() == 0
+		if abandoned && before != nil {
 			before.waiters.next = nil // f will not begin
-		default:
-			l.last = true
 		}
+		l.last = abandoned && before == nil
 	}
 	release(o)
 	l.turn <- struct{}{}

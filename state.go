@@ -161,10 +161,7 @@ func (s *state[K, V]) find(f *flight[K, V]) (before *flight[K, V], ok bool) {
 		return nil, true
 	}
 	current, ok := s.flights[f.key]
-	switch {
-	case !ok:
-		return nil, false
-	case current.next() == f:
+	if ok && current.next() == f {
 		return current, true
 	}
 	return nil, current == f

@@ -40,7 +40,7 @@ var mutants = []mutant{
 		"		delete(s.flights, m.key)\n", "		clear(s.flights)\n"),
 	{"a landed flight leaves its key in the map", []edit{
 		{"messages.go", "		delete(s.flights, f.key)\n", "		s.flights[f.key] = nil\n"},
-		{"messages.go", "	switch f, ok := s.flights[c.key]; {\n	case !ok:\n", "	switch f := s.flights[c.key]; {\n	case f == nil:\n"},
+		{"messages.go", "	if f, ok := s.flights[c.key]; !ok {\n", "	if f := s.flights[c.key]; f == nil {\n"},
 		{"messages.go", "	f, ok := s.flights[m.key]\n	free :=", "	f := s.flights[m.key]\n	ok := f != nil\n	free :="},
 	}},
 	one("turn has no room", "messages.go",
@@ -169,9 +169,9 @@ var mutants = []mutant{
 
 	// Of abandoned flights, and those that wait for them.
 	one("a call joins an abandoned flight", "messages.go",
-		"	case f.callers() > 0:\n		c.join(f)\n", "	case f.callers() >= 0:\n		c.join(f)\n"),
+		"	} else if f.callers() > 0 {\n", "	} else if f.callers() >= 0 {\n"),
 	one("a function begins beside an abandoned one", "messages.go",
-		"	case f.next() == nil:\n		c.answer = standby\n		f.waiters.next = c.found(false)\n", "	case f.next() == nil:\n		c.answer = leads\n		s.forgotten = map[*flight[K, V]]struct{}{f: {}}\n		s.flights[c.key] = c.found(true)\n"),
+		"	} else if next := f.next(); next == nil {\n		c.answer = standby\n		f.waiters.next = c.found(false)\n", "	} else if next := f.next(); next == nil {\n		c.answer = leads\n		s.forgotten = map[*flight[K, V]]struct{}{f: {}}\n		s.flights[c.key] = c.found(true)\n"),
 	one("fn begins though all have left", "flight.go",
 		"		if err := w.context.Err(); err != nil {\n", "		if err := w.context.Err(); err != nil && false {\n"),
 	one("a panic of an abandoned flight is lost", "flight.go",
@@ -191,13 +191,13 @@ var mutants = []mutant{
 	one("ForgetUnshared forgets a flight that calls wait for", "messages.go",
 		"f.callers() <= 1 && f.next() == nil\n", "f.callers() <= 1\n"),
 	one("a Do joins a flight whose callers may all leave before it begins", "messages.go",
-		"	case f.next().hosted() && c.leaver == nil:\n", "	case false:\n"),
+		"	} else if next.hosted() && c.leaver == nil {\n", "	} else if false {\n"),
 	one("a Do takes a flight over from a Do", "messages.go",
-		"	case f.next().hosted() && c.leaver == nil:\n", "	case c.leaver == nil:\n"),
+		"	} else if next.hosted() && c.leaver == nil {\n", "	} else if c.leaver == nil {\n"),
 
 	// Of calls that would wait for themselves.
 	one("no circle is seen", "messages.go",
-		"	case c.request != nil && c.request.inside.awaitedBy(f.waiters):\n", "	case false:\n"),
+		"	} else if c.request != nil && c.request.inside.awaitedBy(f.waiters) {\n", "	} else if false {\n"),
 	one("a circle of two is not seen", "deadlock.go",
 		"			if visit(inside) {\n", "			if inside == other {\n"),
 	one("a circle of three is not seen", "deadlock.go",
