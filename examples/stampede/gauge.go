@@ -1,9 +1,15 @@
 package main
 
-import "github.com/actorflight/singleflight/actor"
+import (
+	"context"
+	"errors"
 
-// A gauge watches the queries of one turn, whatever started them. What it has
-// seen belongs to one goroutine, which is told when a query begins and ends.
+	"github.com/actorflight/singleflight/actor"
+)
+
+// A gauge watches the queries of one turn, whatever started them, and the requests
+// that wait for them. What it has seen belongs to one goroutine, which is told when
+// a query or a wait begins and ends.
 type gauge struct {
 	fresh   func(product int64) bool // reports whether the cache has an entry
 	address actor.Address[watched, reader]
@@ -18,6 +24,8 @@ type owner = actor.Owner[watched, reader]
 
 type watched struct {
 	running map[int64]int // queries by product
+	waiting map[int64]int // requests by product
+	seen    chan<- counts // where read waits until no query is running, or nil
 	counts
 }
 
@@ -30,12 +38,19 @@ type counts struct {
 	// Overlaps are the queries that began while another for the same product
 	// was running.
 	Overlaps int `json:"overlaps"`
+	// Cancelled are the queries that ended because their context had.
+	Cancelled int `json:"cancelled"`
+	// Wasted are the other queries that ended while no request for the product
+	// was waiting.
+	Wasted int `json:"wasted"`
 }
 
 func (c *counts) add(more counts) {
 	c.Queries += more.Queries
 	c.Expiries += more.Expiries
 	c.Overlaps += more.Overlaps
+	c.Cancelled += more.Cancelled
+	c.Wasted += more.Wasted
 }
 
 func newGauge(fresh func(product int64) bool) *gauge {
@@ -50,11 +65,28 @@ func newGauge(fresh func(product int64) bool) *gauge {
 func (g *gauge) watch(product int64, query func() (*Sales, error)) (*Sales, error) {
 	a, _ := g.address.Claim()
 	a.Send(begun{product, g.fresh(product)})
-	defer a.Send(ended{product})
-	return query()
+	m := ended{product: product}
+	defer func() { a.Send(m) }()
+	sales, err := query()
+	m.cancelled = errors.Is(err, context.Canceled)
+	return sales, err
 }
 
-// read ends the turn and returns what the gauge has seen. It is called once.
+// wait counts a request as waiting until stop is called or ctx ends.
+func (g *gauge) wait(ctx context.Context, product int64) (stop func()) {
+	a, _ := g.address.Claim()
+	a.Send(came{product})
+	leave := func() { a.Send(left{product}) }
+	stays := context.AfterFunc(ctx, leave)
+	return func() {
+		if stays() {
+			leave()
+		}
+	}
+}
+
+// read ends the turn, waits until no query is running, and returns what the gauge
+// has seen. It is called once.
 func (g *gauge) read() counts {
 	a := g.address.Leave(g.alone)
 	if a == nil {
@@ -86,10 +118,40 @@ func (m begun) Handle(o *owner) {
 	w.running[m.product]++
 }
 
-type ended struct{ product int64 }
+type ended struct {
+	product   int64
+	cancelled bool
+}
 
 func (m ended) Handle(o *owner) {
-	o.State.running[m.product]--
+	w := &o.State
+	if w.running[m.product]--; w.running[m.product] == 0 {
+		delete(w.running, m.product)
+	}
+	switch {
+	case m.cancelled:
+		w.Cancelled++
+	case w.waiting[m.product] == 0:
+		w.Wasted++
+	}
+	o.Release()
+	w.answer()
+}
+
+// came keeps its claim for left.
+type came struct{ product int64 }
+
+func (m came) Handle(o *owner) {
+	if o.State.waiting == nil {
+		o.State.waiting = make(map[int64]int)
+	}
+	o.State.waiting[m.product]++
+}
+
+type left struct{ product int64 }
+
+func (m left) Handle(o *owner) {
+	o.State.waiting[m.product]--
 	o.Release()
 }
 
@@ -98,7 +160,15 @@ type read struct {
 }
 
 func (m read) Handle(o *owner) {
-	seen := o.State.counts
+	o.State.seen = m.seen
 	o.Release()
-	m.seen <- seen
+	o.State.answer()
+}
+
+// answer answers read if no query is running.
+func (w *watched) answer() {
+	if w.seen != nil && len(w.running) == 0 {
+		w.seen <- w.counts
+		w.seen = nil
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -22,6 +23,20 @@ const (
 	skew     = 1.2              // of the products that are asked for; Zipf's s
 )
 
+// Of impatient clients:
+const (
+	// demand is the mean time from one request to the next, of all clients
+	// together. At the default size the queries then take one of two processors,
+	// even if all of them run to the end.
+	demand = 25 * time.Millisecond
+
+	// haste is the mean patience. At the default size a query takes longer.
+	haste = 20 * time.Millisecond
+)
+
+// errGaveUp is the error of an answer that an impatient client did not wait for.
+var errGaveUp = errors.New("gave up")
+
 // A load is what clients do to a server: again and again, each thinks a while,
 // asks for a product, and waits for the answer. So when answers are slow there
 // are fewer requests. The same seed makes the same clients.
@@ -30,6 +45,9 @@ type load struct {
 	products int
 	duration time.Duration
 	seed     uint64
+
+	// impatient clients give up soon, and ask seldom.
+	impatient bool
 }
 
 // put puts the load on the server at url, and adds the answers to t. Requests
@@ -66,6 +84,7 @@ func (l load) put(ctx context.Context, url string, t *tally) {
 // A tally adds up what the turns of one round have shown.
 type tally struct {
 	errors    int64
+	gaveUp    int64
 	latencies *hdrhistogram.Histogram // of all requests, in microseconds
 	counts
 }
@@ -75,7 +94,10 @@ func newTally() *tally {
 }
 
 func (t *tally) add(a answer) {
-	if a.err != nil {
+	switch {
+	case errors.Is(a.err, errGaveUp):
+		t.gaveUp++
+	case a.err != nil:
 		t.errors++
 	}
 	// It fails only above the highest value, which patience keeps from us.
@@ -88,22 +110,35 @@ type answer struct {
 	err     error
 }
 
-// A client has one connection, and keeps it.
+// A client has one connection, and keeps it until it gives up.
 type client struct {
-	http   http.Client
-	url    string
-	random *rand.Rand
-	choose *rand.Zipf
+	http      http.Client
+	url       string
+	random    *rand.Rand
+	choose    *rand.Zipf
+	thinking  time.Duration // mean
+	impatient bool
 }
 
 func (l load) newClient(i uint64, url string) *client {
 	random := rand.New(rand.NewPCG(l.seed, i))
-	return &client{
-		http:   http.Client{Timeout: patience, Transport: &http.Transport{}},
-		url:    url,
-		random: random,
-		choose: rand.NewZipf(random, skew, 1, uint64(l.products-1)),
+	c := &client{
+		http:      http.Client{Timeout: patience, Transport: &http.Transport{}},
+		url:       url,
+		random:    random,
+		choose:    rand.NewZipf(random, skew, 1, uint64(l.products-1)),
+		thinking:  thinking,
+		impatient: l.impatient,
 	}
+	if l.impatient {
+		c.thinking = time.Duration(l.clients) * demand
+	}
+	return c
+}
+
+// about returns a random time.
+func (c *client) about(mean time.Duration) time.Duration {
+	return time.Duration(c.random.ExpFloat64() * float64(mean))
 }
 
 // connect opens the connection, so that no request that counts has to.
@@ -114,7 +149,7 @@ func (c *client) connect(ctx context.Context) {
 // think reports whether there is time for another request afterwards.
 func (c *client) think(over context.Context) bool {
 	select {
-	case <-time.After(time.Duration(c.random.ExpFloat64() * float64(thinking))):
+	case <-time.After(c.about(c.thinking)):
 		return true
 	case <-over.Done():
 		return false
@@ -122,9 +157,28 @@ func (c *client) think(over context.Context) bool {
 }
 
 func (c *client) ask(ctx context.Context) answer {
+	url := fmt.Sprintf("%s/products/%d/sales", c.url, 1+c.choose.Uint64())
+	if c.impatient {
+		return c.askInHaste(ctx, url)
+	}
 	began := time.Now()
-	err := c.get(ctx, fmt.Sprintf("%s/products/%d/sales", c.url, 1+c.choose.Uint64()))
+	err := c.get(ctx, url)
 	return answer{time.Since(began), err}
+}
+
+// askInHaste asks with a deadline. It connects again if it gives up, because that
+// ends the connection.
+func (c *client) askInHaste(ctx context.Context, url string) answer {
+	waiting, cancel := context.WithTimeout(ctx, c.about(haste))
+	defer cancel()
+	began := time.Now()
+	err := c.get(waiting, url)
+	a := answer{time.Since(began), err}
+	if err != nil && waiting.Err() != nil {
+		a.err = errGaveUp
+		c.connect(ctx)
+	}
+	return a
 }
 
 func (c *client) get(ctx context.Context, url string) error {

@@ -29,6 +29,42 @@ func TestLoadCountsErrors(t *testing.T) {
 	assert.Equal(t, seen.latencies.TotalCount(), seen.errors)
 }
 
+func TestImpatientClientsGiveUp(t *testing.T) {
+	var asked, ended, connected atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			asked.Add(1)
+			<-r.Context().Done()
+			ended.Add(1)
+		} else {
+			connected.Add(1)
+		}
+	}))
+	o := small().inHaste()
+	o.duration = time.Second
+	seen := newTally()
+	o.put(t.Context(), server.URL, seen)
+	server.Close() // waits for the requests
+	assert.Positive(t, asked.Load())
+	assert.Equal(t, asked.Load(), ended.Load())
+	assert.Equal(t, seen.latencies.TotalCount(), seen.gaveUp)
+	assert.Equal(t, int64(o.clients)+seen.gaveUp, connected.Load(), "a client that gives up connects again")
+	assert.Zero(t, seen.errors)
+}
+
+func TestEntriesExpireSoonInHaste(t *testing.T) {
+	assert.Equal(t, minTTL, small().inHaste().ttl)
+}
+
+func TestImpatientClientsFail(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	seen := newTally()
+	small().inHaste().put(t.Context(), server.URL, seen)
+	assert.Positive(t, seen.errors)
+	assert.Equal(t, seen.latencies.TotalCount(), seen.errors+seen.gaveUp)
+}
+
 func TestLoadWaitsForAnswers(t *testing.T) {
 	seen := under(t, func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {

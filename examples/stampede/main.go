@@ -16,6 +16,16 @@
 // affects both. Every turn begins with an empty cache, new connections and no
 // query running. The clients are the same for both libraries.
 //
+// Then there is a round with impatient clients, which ask seldom and give up soon,
+// most of them before the query can end. It has three sides, which take turns. With no
+// coalescing, the query ends with its request. With x/sync the request leaves by
+// a select on a DoChan channel, and the query runs on. With this library it leaves by
+// DoContext; when the last request for a product has left, the query's context ends,
+// and SQLite stops the query. A query is wasted if it ran to its end though no request
+// for the product was waiting any more. In this round a cache entry lives for a
+// millisecond, as if few asked for each product. An entry that lives until the next
+// request makes use of a query that ran on.
+//
 // Each client waits for an answer before it asks again, so a slow round gets
 // fewer requests. Expiries are counted as the queries that had to be made: those
 // that began while there was neither a fresh entry of the product nor another
@@ -90,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "stampede:", err)
 		return badUsage
 	}
-	return status(ctx, o.run(ctx, stages(), stdout, stderr), stderr)
+	return status(ctx, o.run(ctx, append(stages(), impatient()), stdout, stderr), stderr)
 }
 
 // status says on stderr what went wrong, if anything did.
@@ -143,7 +153,7 @@ func (o options) compare(stages []stage, do turn, stdout, stderr io.Writer) erro
 	if len(outcomes) == 0 {
 		return err
 	}
-	write := writeTable
+	write := writeTables
 	if o.json {
 		write = writeJSON
 	}

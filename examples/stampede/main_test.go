@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -125,12 +126,54 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// busy are options for queries that take some time.
+func busy() options {
+	o := small()
+	o.products, o.orders, o.duration = 2, 60_000, time.Second
+	return o
+}
+
+func TestImpatientTable(t *testing.T) {
+	temporary(t)
+	exit, stdout, stderr := exec(t.Context(), busy(), []stage{impatient()})
+	require.Equal(t, succeeded, exit, stderr)
+	lines := strings.Split(strings.TrimRight(stdout, "\n"), "\n")
+	require.Len(t, lines, 6, "head, three rounds, blank line, sentence")
+	for _, line := range lines[1:4] {
+		assert.Len(t, line, len(lines[0]), "the table is aligned")
+	}
+	//                                   requests  gave up     errors queries   cancelled   wasted
+	assert.Regexp(t, `^ +no coalescing +[1-9]\d* +[1-9]\d* +0 +[1-9]\d* +[1-9]\d* +\d+$`, lines[1])
+	assert.Regexp(t, `^ +x/sync DoChan +[1-9]\d* +[1-9]\d* +0 +[1-9]\d* +0 +[1-9]\d*$`, lines[2])
+	assert.Regexp(t, `^ +actorflight DoContext +[1-9]\d* +[1-9]\d* +0 +[1-9]\d* +[1-9]\d* +\d+$`, lines[3])
+	assert.Regexp(t, `cancelled [1-9]\d*% with no coalescing, 0% with x/sync DoChan and [1-9]\d*% with actorflight DoContext; `, lines[5])
+}
+
+func TestImpatientJSON(t *testing.T) {
+	temporary(t)
+	o := small()
+	o.json = true
+	exit, stdout, stderr := exec(t.Context(), o, []stage{impatient()})
+	require.Equal(t, succeeded, exit, stderr)
+	var report struct{ Rounds []outcome }
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	require.Len(t, report.Rounds, 3)
+	for i, r := range report.Rounds {
+		assert.True(t, r.Impatient)
+		assert.LessOrEqual(t, r.GaveUp, r.Requests)
+		assert.LessOrEqual(t, r.Cancelled+r.Wasted, r.Queries)
+		if impatient()[i].coalesces {
+			assert.Zero(t, r.Overlaps)
+		}
+	}
+}
+
 func TestInterruptedInARound(t *testing.T) {
 	temporary(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	interrupting := []stage{{{"interrupting", true, func(_ string, fn func() (any, error)) (any, error) {
+	interrupting := []stage{{{name: "interrupting", coalesces: true, coalesce: func(ctx context.Context, _ string, fn func(context.Context) (any, error)) (any, error) {
 		cancel()
-		return fn()
+		return fn(ctx)
 	}}}}
 	o := small()
 	o.duration = time.Hour
@@ -141,8 +184,8 @@ func TestInterruptedInARound(t *testing.T) {
 }
 
 // finishing is compare when the given number of turns, of the first stage's one
-// and the second stage's eight, end before the interrupt.
-func finishing(t *testing.T, turns int, o options) (exit int, stdout, stderr string) {
+// and the second stage's, end before the interrupt.
+func finishing(t *testing.T, turns int, o options, second stage) (exit int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	do := func(_ round, _ options, t *tally) error {
@@ -155,7 +198,7 @@ func finishing(t *testing.T, turns int, o options) (exit int, stdout, stderr str
 		return nil
 	}
 	var out, diagnostics bytes.Buffer
-	err := o.compare([]stage{stages()[0], pair()}, do, &out, &diagnostics)
+	err := o.compare([]stage{stages()[0], second}, do, &out, &diagnostics)
 	exit = status(ctx, err, &diagnostics)
 	return exit, out.String(), diagnostics.String()
 }
@@ -166,7 +209,7 @@ func TestFinishedRoundsAreReportedWhenInterrupted(t *testing.T) {
 		1 + 2*3:     {"no coalescing"},
 		1 + 2*3 + 1: {"no coalescing", "one"},
 	} {
-		exit, stdout, stderr := finishing(t, turns, options{})
+		exit, stdout, stderr := finishing(t, turns, options{}, pair())
 		assert.Equal(t, interrupted, exit)
 		assert.Equal(t, "no coalescing\none, other\nstampede: interrupted\n", stderr)
 		lines := strings.Split(strings.TrimSpace(stdout), "\n")
@@ -175,7 +218,7 @@ func TestFinishedRoundsAreReportedWhenInterrupted(t *testing.T) {
 			assert.Contains(t, lines[1+i], name)
 		}
 
-		exit, stdout, _ = finishing(t, turns, options{json: true})
+		exit, stdout, _ = finishing(t, turns, options{json: true}, pair())
 		assert.Equal(t, interrupted, exit)
 		var report struct{ Rounds []outcome }
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
@@ -186,9 +229,25 @@ func TestFinishedRoundsAreReportedWhenInterrupted(t *testing.T) {
 	}
 }
 
+func TestFinishedRoundsOfImpatientClientsAreReportedWhenInterrupted(t *testing.T) {
+	for turns, want := range map[int][]string{
+		1 + 3*3:     {"round", "no coalescing"},
+		1 + 3*3 + 1: {"round", "no coalescing", "impatient clients", "no coalescing"},
+		1 + 3*3 + 2: {"round", "no coalescing", "impatient clients", "no coalescing", "x/sync DoChan"},
+	} {
+		exit, stdout, _ := finishing(t, turns, options{}, impatient())
+		assert.Equal(t, interrupted, exit)
+		var rows []string
+		for _, row := range regexp.MustCompile(`(?m)^  (\S+( \S+)*)`).FindAllStringSubmatch(stdout, -1) {
+			rows = append(rows, row[1])
+		}
+		assert.Equal(t, want, rows)
+	}
+}
+
 func TestNothingIsReportedIfNoRoundIsFinished(t *testing.T) {
 	for _, o := range []options{{}, {json: true}} {
-		exit, stdout, stderr := finishing(t, 0, o)
+		exit, stdout, stderr := finishing(t, 0, o, pair())
 		assert.Equal(t, interrupted, exit)
 		assert.Empty(t, stdout)
 		assert.Equal(t, "no coalescing\nstampede: interrupted\n", stderr)

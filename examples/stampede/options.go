@@ -34,6 +34,14 @@ type options struct {
 	orders int
 }
 
+// inHaste returns o for impatient clients. Few ask for the same product while an
+// entry lives, so what a query leaves in the cache is of little use.
+func (o options) inHaste() options {
+	o.impatient = true
+	o.ttl = min(o.ttl, minTTL)
+	return o
+}
+
 // parse reads the command line. If it asks for help, parse prints that to
 // stderr, and the error is flag.ErrHelp.
 func parse(args []string, stderr io.Writer) (options, error) {

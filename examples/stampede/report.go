@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -13,9 +14,11 @@ import (
 type outcome struct {
 	coalesces bool
 
-	Round    string `json:"round"`
-	Requests int64  `json:"requests"`
-	Errors   int64  `json:"errors"`
+	Round     string `json:"round"`
+	Impatient bool   `json:"impatient"`
+	Requests  int64  `json:"requests"`
+	Errors    int64  `json:"errors"`
+	GaveUp    int64  `json:"gave_up"`
 	counts
 	QueriesPerExpiry float64 `json:"queries_per_expiry"`
 	P50              int64   `json:"p50_us"`
@@ -26,9 +29,11 @@ type outcome struct {
 func newOutcome(r round, t *tally) outcome {
 	return outcome{
 		coalesces:        r.coalesces,
+		Impatient:        r.impatient,
 		Round:            r.name,
 		Requests:         t.latencies.TotalCount(),
 		Errors:           t.errors,
+		GaveUp:           t.gaveUp,
 		counts:           t.counts,
 		QueriesPerExpiry: float64(t.Queries) / float64(max(1, t.Expiries)),
 		P50:              t.latencies.ValueAtPercentile(50),
@@ -41,6 +46,46 @@ func writeJSON(w io.Writer, outcomes []outcome) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(map[string]any{"rounds": outcomes})
+}
+
+// writeTables writes a table of the rounds with patient clients, and one of the others,
+// if there are such rounds.
+func writeTables(w io.Writer, outcomes []outcome) error {
+	first := slices.IndexFunc(outcomes, func(o outcome) bool { return o.Impatient }) // they come last
+	if first < 0 {
+		return writeTable(w, outcomes)
+	}
+	if first > 0 {
+		if err := writeTable(w, outcomes[:first]); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	return writeImpatient(w, outcomes[first:])
+}
+
+// writeImpatient is writeTable for rounds with impatient clients.
+func writeImpatient(w io.Writer, outcomes []outcome) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "%-21s\trequests\tgave up\terrors\tdatabase queries\tcancelled\twasted\t\n", "impatient clients")
+	var cancelled, wasted []string
+	for _, o := range outcomes {
+		fmt.Fprintf(table, "%-21s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", o.Round, o.Requests, o.GaveUp, o.Errors,
+			o.Queries, o.Cancelled, o.Wasted)
+		cancelled = append(cancelled, fmt.Sprintf("%s with %s", o.share(o.Cancelled), o.Round))
+		wasted = append(wasted, o.share(o.Wasted))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nOf the queries, the database cancelled %s; %s ran to the end though all clients had left.\n",
+		list(cancelled), list(wasted))
+	return err
+}
+
+// share says how many of the queries n are.
+func (o outcome) share(n int) string {
+	return fmt.Sprintf("%.0f%%", 100*float64(n)/float64(max(1, o.Queries)))
 }
 
 // writeTable writes a table of one or more outcomes, and a sentence that says what it shows.

@@ -14,7 +14,7 @@ import (
 )
 
 // turns is how many turns a round has that shares its stage. It is even, so that
-// each of two rounds goes first as often as second.
+// of any two rounds in it each goes first as often as second.
 const turns = 4
 
 // A round is a load with one way to coalesce.
@@ -22,26 +22,68 @@ type round struct {
 	name      string
 	coalesces bool
 	coalesce  coalescer
+	impatient bool // the clients
 }
 
 // A stage is one or more rounds that take turns.
 type stage []round
 
+// stages returns the stages of patient clients.
 func stages() []stage {
 	return []stage{{
 		// It leaves long queues behind, so it takes no turns with the others.
-		{"no coalescing", false, func(_ string, fn func() (any, error)) (any, error) { return fn() }},
+		{name: "no coalescing", coalesce: func(ctx context.Context, _ string, fn func(context.Context) (any, error)) (any, error) {
+			return fn(context.WithoutCancel(ctx))
+		}},
 	}, {
-		{"x/sync", true, coalescing(new(singleflight.Group))},
-		{"actorflight", true, coalescing(new(actorflight.Group))},
+		{name: "x/sync", coalesces: true, coalesce: coalescing(new(singleflight.Group))},
+		{name: "actorflight", coalesces: true, coalesce: coalescing(new(actorflight.Group))},
 	}}
 }
 
 func coalescing(group interface {
 	Do(key string, fn func() (any, error)) (any, error, bool)
 }) coalescer {
-	return func(key string, fn func() (any, error)) (any, error) {
-		v, err, _ := group.Do(key, fn)
+	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+		// Others may wait for this query, and stay when this client goes.
+		ctx = context.WithoutCancel(ctx)
+		v, err, _ := group.Do(key, func() (any, error) { return fn(ctx) })
+		return v, err
+	}
+}
+
+// impatient returns the stage of impatient clients. A request whose client has given
+// up leaves, whatever becomes of the query.
+func impatient() stage {
+	return stage{
+		{name: "no coalescing", impatient: true, coalesce: alone},
+		{name: "x/sync DoChan", coalesces: true, impatient: true, coalesce: leaving(new(singleflight.Group))},
+		{name: "actorflight DoContext", coalesces: true, impatient: true, coalesce: abandoning(new(actorflight.Group))},
+	}
+}
+
+// alone is the coalescer that does not coalesce. The query ends with its request.
+func alone(ctx context.Context, _ string, fn func(context.Context) (any, error)) (any, error) {
+	return fn(ctx)
+}
+
+// leaving returns a coalescer that leaves the query running.
+func leaving(group *singleflight.Group) coalescer {
+	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+		result := group.DoChan(key, func() (any, error) { return fn(context.WithoutCancel(ctx)) })
+		select {
+		case r := <-result:
+			return r.Val, r.Err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// abandoning returns a coalescer that cancels the query when all have left.
+func abandoning(group *actorflight.Group) coalescer {
+	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+		v, err, _ := group.DoContext(ctx, key, fn)
 		return v, err
 	}
 }
@@ -96,6 +138,9 @@ func on(ctx context.Context, q query) turn {
 		if err != nil {
 			return err
 		}
+		if r.impatient {
+			o = o.inHaste()
+		}
 		s := newServer(q, o.ttl, r.coalesce)
 		server := http.Server{Handler: s.handler()}
 		defer server.Close()
@@ -103,8 +148,10 @@ func on(ctx context.Context, q query) turn {
 		o.put(ctx, "http://"+listener.Addr().String(), t)
 
 		// A query whose client has given up is still this turn's.
-		err = errors.Join(server.Shutdown(ctx), ctx.Err())
+		if err := errors.Join(server.Shutdown(ctx), ctx.Err()); err != nil {
+			return err
+		}
 		t.counts.add(s.gauge.read())
-		return err
+		return nil
 	}
 }

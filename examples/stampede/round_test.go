@@ -33,18 +33,18 @@ func overlapping() (query, coalescer) {
 		begun.Wait()
 		return new(Sales), nil
 	}
-	twice := func(_ string, fn func() (any, error)) (any, error) {
+	twice := func(ctx context.Context, _ string, fn func(context.Context) (any, error)) (any, error) {
 		var other sync.WaitGroup
-		other.Go(func() { fn() })
+		other.Go(func() { fn(ctx) })
 		defer other.Wait()
-		return fn()
+		return fn(ctx)
 	}
 	return meet, twice
 }
 
 func TestOverlapsFailWhereQueriesAreCoalesced(t *testing.T) {
 	meet, twice := overlapping()
-	exit, stdout, stderr := one(t, meet, round{"broken", true, twice})
+	exit, stdout, stderr := one(t, meet, round{name: "broken", coalesces: true, coalesce: twice})
 	assert.Equal(t, failed, exit)
 	assert.Contains(t, stdout, "2.00 times with broken")
 	assert.Equal(t, "broken\nstampede: broken: 1 overlapping queries, 0 failed requests\n", stderr)
@@ -52,7 +52,7 @@ func TestOverlapsFailWhereQueriesAreCoalesced(t *testing.T) {
 
 func TestOverlapsAreFineElsewhere(t *testing.T) {
 	meet, twice := overlapping()
-	exit, stdout, _ := one(t, meet, round{"broken", false, twice})
+	exit, stdout, _ := one(t, meet, round{name: "broken", coalesce: twice})
 	assert.Equal(t, succeeded, exit)
 	assert.Contains(t, stdout, "2.00 times with broken")
 }
@@ -109,14 +109,14 @@ func TestTurnsAreAddedUp(t *testing.T) {
 		for range factor {
 			t.add(answer{latency, errors.New("failed")})
 		}
-		t.counts.add(counts{Queries: 3 * factor, Expiries: 2 * factor, Overlaps: factor})
+		t.counts.add(counts{Queries: 3 * factor, Expiries: 2 * factor, Overlaps: factor, Cancelled: 2 * factor, Wasted: factor})
 		return nil
 	})
 	require.NoError(t, err)
 	require.Len(t, outcomes, 2)
 	for i, want := range []outcome{
-		{Round: "one", Requests: 8, Errors: 4, counts: counts{12, 8, 4}, Max: 4_000},
-		{Round: "other", Requests: 44, Errors: 40, counts: counts{120, 80, 40}, Max: 40_000},
+		{Round: "one", Requests: 8, Errors: 4, counts: counts{Queries: 12, Expiries: 8, Overlaps: 4, Cancelled: 8, Wasted: 4}, Max: 4_000},
+		{Round: "other", Requests: 44, Errors: 40, counts: counts{Queries: 120, Expiries: 80, Overlaps: 40, Cancelled: 80, Wasted: 40}, Max: 40_000},
 	} {
 		got := outcomes[i]
 		assert.InDelta(t, 1.5, got.QueriesPerExpiry, 0)

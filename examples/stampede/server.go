@@ -12,8 +12,9 @@ import (
 	"github.com/jellydator/ttlcache/v3"
 )
 
-// A coalescer runs fn, or waits for somebody else's fn of the same key.
-type coalescer func(key string, fn func() (any, error)) (any, error)
+// A coalescer runs fn, or waits for somebody else's fn of the same key. The context
+// that it gives to fn says when fn is to stop.
+type coalescer func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error)
 
 // A query looks up the sales of a product. The error is sql.ErrNoRows if there
 // is no such product.
@@ -61,9 +62,8 @@ func (s *server) sales(ctx context.Context, product int64) (*Sales, error) {
 	if item := s.cache.Get(product); item != nil {
 		return item.Value(), nil
 	}
-	// Others may wait for this query, and stay when this client goes.
-	ctx = context.WithoutCancel(ctx)
-	v, err := s.coalesce(strconv.FormatInt(product, 10), func() (any, error) {
+	defer s.gauge.wait(ctx, product)()
+	v, err := s.coalesce(ctx, strconv.FormatInt(product, 10), func(ctx context.Context) (any, error) {
 		// Since this caller looked, another's query may have ended and left an
 		// entry here: then this flight began too late to join that one, and
 		// must not repeat it.

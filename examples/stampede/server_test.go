@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql/driver"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"modernc.org/sqlite"
 )
 
 func TestServer(t *testing.T) {
@@ -63,16 +65,97 @@ func TestEntryExpiresThoughItIsRead(t *testing.T) {
 // the first has landed.
 func TestEntryThatHasJustComeIsNotQueriedAgain(t *testing.T) {
 	q := func(context.Context, int64) (*Sales, error) { return new(Sales), nil }
-	again := func(_ string, fn func() (any, error)) (any, error) {
-		if v, err := fn(); err != nil {
+	again := func(ctx context.Context, _ string, fn func(context.Context) (any, error)) (any, error) {
+		if v, err := fn(ctx); err != nil {
 			return v, err
 		}
-		return fn()
+		return fn(ctx)
 	}
 	server := newServer(q, time.Hour, again)
 	_, err := server.sales(t.Context(), 1)
 	require.NoError(t, err)
 	assert.Equal(t, 1, server.gauge.read().Queries)
+}
+
+// slow is a query that takes an hour, of which it says when it has begun.
+func slow(begun func()) query {
+	return func(ctx context.Context, _ int64) (*Sales, error) {
+		begun()
+		select {
+		case <-time.After(time.Hour):
+			return new(Sales), nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func TestRequestLeavesInTheMiddleOfItsQuery(t *testing.T) {
+	for i, want := range []counts{
+		{Queries: 1, Expiries: 1, Cancelled: 1}, // no coalescing
+		{Queries: 1, Expiries: 1, Wasted: 1},    // x/sync
+		{Queries: 1, Expiries: 1, Cancelled: 1}, // actorflight
+	} {
+		r := impatient()[i]
+		t.Run(r.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, leave := context.WithCancel(t.Context())
+				server := newServer(slow(leave), time.Hour, r.coalesce)
+				began := time.Now()
+				_, err := server.sales(ctx, 1)
+				assert.ErrorIs(t, err, context.Canceled)
+				assert.Zero(t, time.Since(began), "it does not wait for the query")
+				assert.Equal(t, want, server.gauge.read())
+			})
+		})
+	}
+}
+
+func TestQueryGoesOnForARequestThatStays(t *testing.T) {
+	for _, r := range impatient()[1:] {
+		t.Run(r.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := newServer(slow(func() {}), time.Hour, r.coalesce)
+				ctx, leave := context.WithCancel(t.Context())
+				go server.sales(ctx, 1)
+				synctest.Wait()
+				time.AfterFunc(time.Minute, leave)
+				sales, err := server.sales(t.Context(), 1)
+				require.NoError(t, err)
+				assert.NotNil(t, sales)
+				assert.Equal(t, counts{Queries: 1, Expiries: 1}, server.gauge.read())
+			})
+		})
+	}
+}
+
+// querying is what the SQL function of that name calls.
+var querying func()
+
+func init() {
+	sqlite.MustRegisterScalarFunction("querying", 1, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+		querying()
+		return args[0], nil
+	})
+}
+
+// A query that never ends by itself ends when its context does.
+func TestDatabaseCancels(t *testing.T) {
+	var ctx context.Context
+	ctx, querying = context.WithCancel(t.Context())
+	s, err := openShop(t.Context(), t.TempDir(), 1, 0, 1, nil)
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.db.ExecContext(t.Context(), `
+		DROP TABLE orders;
+		CREATE VIEW orders AS
+			WITH RECURSIVE endless (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM endless)
+			SELECT querying(1) AS product_id, '2026-01' AS month, n AS units, n AS cents FROM endless`)
+	require.NoError(t, err)
+
+	_, err = s.sales(ctx, 1)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.Zero(t, s.db.Stats().InUse)
 }
 
 func TestServerFails(t *testing.T) {
