@@ -20,14 +20,14 @@ import (
 	"github.com/actorflight/singleflight/bench/peer"
 )
 
-// draw draws the ratios of times to an SVG file: a column for each workload, a
-// mark in it for each peer, and x/sync as the line at 1. The columns are in two
-// panels, and the legend has a place of its own.
+// draw draws the ratios of times to x/sync's to an SVG file: a column for each
+// workload, a mark in it for each peer, and x/sync as the line at 1. The columns are
+// in two panels, and the legend has a place of its own.
 func (r report) draw(file string) error {
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
-	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row row) bool { return !row.Unit.IsTime() })
+	rows := slices.DeleteFunc(r.rowsBeside(peer.Baseline), func(row row) bool { return !row.Unit.IsTime() })
 	if len(rows) == 0 {
-		return errors.New("-svg: no workload that measures a time")
+		return errors.New("-svg: no workload that measures a time beside x/sync's")
 	}
 	highest := 1.0
 	for _, row := range rows {

@@ -4,10 +4,11 @@
 //
 // Each round runs every workload on every peer, and within a workload the peers
 // take turns, so that whatever else the machine does meets them alike. A ratio
-// is that of a peer's figure to x/sync's in the same round; the table has the
-// median of the rounds. What is measured is in package workload, and on what, in
-// package peer. The same benchmarks can be run by go test -bench, and compare
-// does that for two commits.
+// is that of a peer's figure to x/sync's in the same round, or in calls with a
+// context, which x/sync does not have, to resenje's; the tables have the median of
+// the rounds. What is measured is in package workload, and on what, in package peer.
+// The same benchmarks can be run by go test -bench, and compare does that for two
+// commits.
 package main
 
 import (

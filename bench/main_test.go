@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"io"
@@ -43,6 +44,21 @@ func TestParseSelects(t *testing.T) {
 	assert.Len(t, o.workloads, 2)
 }
 
+func TestParseSelectsBaselines(t *testing.T) {
+	for workloads, want := range map[string][]string{
+		"^leave$":         {peer.ContextBaseline},
+		"^(alone|leave)$": {peer.Baseline, peer.ContextBaseline},
+	} {
+		o, err := parse([]string{"-peers", "^$", "-workloads", workloads}, io.Discard)
+		require.NoError(t, err)
+		var names []string
+		for _, p := range o.peers {
+			names = append(names, p.Name)
+		}
+		assert.Equal(t, want, names)
+	}
+}
+
 func TestSummary(t *testing.T) {
 	var o options
 	for _, p := range peer.All {
@@ -77,6 +93,27 @@ func TestSummary(t *testing.T) {
 	assert.Contains(t, text.String(), "takes 500ns. A round trip between two goroutines takes 200ns; the Do takes 2.5 of them.")
 }
 
+// A ratio to x/sync, which has no such calls, would be a ratio to nothing.
+func TestCallsWithAContextHaveTheirOwnTable(t *testing.T) {
+	o, err := parse([]string{"-peers=^actorflight$", "-workloads=^(alone|leave)$"}, io.Discard)
+	require.NoError(t, err)
+	r := summarize(o, []round{{figures: map[cell]float64{
+		{"alone", peer.Own}: 50, {"alone", peer.Baseline}: 100, {"alone", peer.ContextBaseline}: 900,
+		{"leave", peer.Own}: 600, {"leave", peer.ContextBaseline}: 300,
+	}}})
+	var text bytes.Buffer
+	r.print(&text)
+	assert.Contains(t, text.String(), `
+| workload | x-sync | actorflight | resenje |
+|:--- | ---:| ---:| ---:|
+| alone | 100ns | 0.50 | 9.00 |
+
+| workload | resenje | actorflight |
+|:--- | ---:| ---:|
+| leave | 300ns | 2.00 |
+`)
+}
+
 func TestSpreadIsTheMiddleHalfOfTheRounds(t *testing.T) {
 	value := func(r round) float64 { return r.roundTrip }
 	rounds := make([]round, 7)
@@ -107,7 +144,7 @@ func TestMarksDoNotCoverEachOther(t *testing.T) {
 	figures := 0
 	for _, w := range workload.All {
 		for _, f := range w.Figures {
-			if f.Unit.IsTime() {
+			if w.Baseline == peer.Baseline && f.Unit.IsTime() {
 				figures++
 			}
 		}
@@ -121,7 +158,7 @@ func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	figures, chart := filepath.Join(dir, "figures.json"), filepath.Join(dir, "chart.svg")
 	var table bytes.Buffer
-	err := run([]string{"-rounds=2", "-benchtime=1x", "-workloads=^(alone|dochan|recovery)$", "-json", figures, "-svg", chart}, &table, io.Discard)
+	err := run([]string{"-rounds=2", "-benchtime=1x", "-workloads=^(alone|dochan|recovery|context|background|leave|onlooker)$", "-json", figures, "-svg", chart}, &table, io.Discard)
 	require.NoError(t, err)
 	assert.Contains(t, table.String(), "| recovery |")
 
@@ -129,11 +166,13 @@ func TestRun(t *testing.T) {
 	text, err := os.ReadFile(figures)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &r))
-	require.Len(t, r.Rows, 3)
+	require.Len(t, r.Rows, 7)
 	assert.Len(t, r.Rows[0].Entries, len(peer.All))
-	for name, e := range r.Rows[0].Entries {
-		assert.Positive(t, e.Figure.Median, name)
-		assert.Positive(t, e.Ratio.Median, name)
+	for _, row := range r.Rows {
+		for name, e := range row.Entries {
+			assert.Positive(t, e.Figure.Median, "%s on %s", row.Name, name)
+			assert.Positive(t, e.Ratio.Median, "%s on %s", row.Name, name)
+		}
 	}
 
 	text, err = os.ReadFile(chart)
@@ -142,6 +181,7 @@ func TestRun(t *testing.T) {
 	for _, p := range peer.All {
 		assert.Contains(t, string(text), p.Name)
 	}
+	assert.NotContains(t, string(text), "onlooker", "there is no ratio to x/sync")
 }
 
 func TestOnlyTimesAreDrawn(t *testing.T) {
@@ -158,6 +198,13 @@ func TestPeersSuppressDuplicates(t *testing.T) {
 			calls := []func(string, func() (any, error)) (any, error){g.Do}
 			if g, ok := g.(peer.DoChanner); ok {
 				calls = append(calls, g.DoChan)
+			}
+			if g, ok := g.(peer.ContextDoer); ok {
+				for _, ctx := range []context.Context{t.Context(), context.Background()} {
+					calls = append(calls, func(key string, fn func() (any, error)) (any, error) {
+						return g.DoContext(ctx, key, func(context.Context) (any, error) { return fn() })
+					})
+				}
 			}
 			for _, call := range calls {
 				flying, gate := make(chan struct{}), make(chan struct{})
@@ -184,6 +231,42 @@ func TestPeersSuppressDuplicates(t *testing.T) {
 				wg.Wait()
 				assert.Equal(t, 1, runs)
 			}
+		})
+	}
+}
+
+func TestPeersLetCallersLeave(t *testing.T) {
+	for _, p := range peer.All {
+		g, ok := p.New().(peer.ContextDoer)
+		if !ok {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			flying := make(chan context.Context)
+			call := func(ctx context.Context) <-chan error {
+				result := make(chan error, 1)
+				go func() {
+					_, err := g.DoContext(ctx, "key", func(ctx context.Context) (any, error) {
+						flying <- ctx
+						<-ctx.Done()
+						return nil, ctx.Err()
+					})
+					result <- err
+				}()
+				return result
+			}
+			first, cancelFirst := context.WithCancel(t.Context())
+			leader := call(first)
+			ctx := <-flying
+			second, cancelSecond := context.WithCancel(t.Context())
+			waiter := call(second)
+			workload.AwaitRest()
+			cancelSecond()
+			assert.ErrorIs(t, <-waiter, context.Canceled)
+			assert.NoError(t, ctx.Err(), "the leader is still there")
+			cancelFirst()
+			assert.ErrorIs(t, <-leader, context.Canceled)
+			<-ctx.Done()
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 
 	"github.com/actorflight/singleflight/bench/peer"
 	"github.com/actorflight/singleflight/bench/workload"
@@ -30,7 +31,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.benchtime, "benchtime", "100ms", "how long, or with an x how often, one measurement runs")
 	flags.StringVar(&o.json, "json", "", "write the figures to this `file`, as JSON")
 	flags.StringVar(&o.svg, "svg", "", "draw the ratios to this `file`, as SVG")
-	peers := flags.String("peers", "", "only peers whose names match this `regexp`; "+peer.Baseline+" always runs")
+	peers := flags.String("peers", "", "only peers whose names match this `regexp`, and those that they are compared with")
 	workloads := flags.String("workloads", "", "only workloads whose names match this `regexp`")
 	err := flags.Parse(args)
 	switch {
@@ -46,16 +47,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	case o.rounds < 1:
 		return o, fmt.Errorf("-rounds must be at least 1, not %d", o.rounds)
 	}
-	names, err := regexp.Compile(*peers)
-	if err != nil {
-		return o, fmt.Errorf("-peers: %w", err)
-	}
-	for _, p := range peer.All {
-		if p.Name == peer.Baseline || names.MatchString(p.Name) {
-			o.peers = append(o.peers, p)
-		}
-	}
-	names, err = regexp.Compile(*workloads)
+	names, err := regexp.Compile(*workloads)
 	if err != nil {
 		return o, fmt.Errorf("-workloads: %w", err)
 	}
@@ -66,6 +58,16 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if len(o.workloads) == 0 {
 		return o, fmt.Errorf("-workloads: none matches %q", *workloads)
+	}
+	names, err = regexp.Compile(*peers)
+	if err != nil {
+		return o, fmt.Errorf("-peers: %w", err)
+	}
+	for _, p := range peer.All {
+		isBaseline := slices.ContainsFunc(o.workloads, func(w workload.Workload) bool { return w.Baseline == p.Name })
+		if isBaseline || names.MatchString(p.Name) {
+			o.peers = append(o.peers, p)
+		}
 	}
 	return o, nil
 }

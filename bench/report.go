@@ -39,11 +39,13 @@ type report struct {
 // fit has none.
 type row struct {
 	workload.Figure
-	Entries map[string]entry `json:"peers"`
+	Baseline string           `json:"baseline"`
+	Entries  map[string]entry `json:"peers"`
 }
 
-// An entry is what is found of a peer, and its ratio to what is found of x/sync
-// in the same rounds. The ratio is 0 where x/sync's figure is next to nothing.
+// An entry is what is found of a peer, and its ratio to what is found of the
+// baseline in the same rounds. The ratio is 0 where the baseline's figure is next to
+// nothing.
 type entry struct {
 	Figure spread `json:"figure"`
 	Ratio  spread `json:"ratio,omitzero"`
@@ -84,10 +86,10 @@ func summarize(o options, rounds []round) report {
 	}
 	for _, w := range o.workloads {
 		for _, f := range w.Figures {
-			row := row{Figure: f, Entries: make(map[string]entry)}
+			row := row{Figure: f, Baseline: w.Baseline, Entries: make(map[string]entry)}
 			for _, p := range o.peers {
 				if w.Fits(p) {
-					row.Entries[p.Name] = newEntry(rounds, cell{f.Name, p.Name}, cell{f.Name, peer.Baseline})
+					row.Entries[p.Name] = newEntry(rounds, cell{f.Name, p.Name}, cell{f.Name, w.Baseline})
 				}
 			}
 			r.Rows = append(r.Rows, row)
@@ -109,14 +111,40 @@ func newEntry(rounds []round, of, baseline cell) entry {
 	return e
 }
 
-// print writes the ratios as a table that is also Markdown.
+// print writes the ratios as tables that are also Markdown, one for each baseline.
 func (r report) print(w io.Writer) {
-	fmt.Fprintf(w, "Ratios to x/sync in the same round, medians of %d rounds; lower is better.\n", r.Rounds)
+	fmt.Fprintf(w, "Ratios to the first column in the same round, medians of %d rounds; lower is better.\n", r.Rounds)
 	fmt.Fprintln(w, "In parentheses the quartiles, where they are more than a quarter apart.")
 	fmt.Fprintf(w, "%s, %s.\n\n", r.Machine, r.Go)
-	others := slices.DeleteFunc(slices.Clone(r.Peers), func(name string) bool { return name == peer.Baseline })
-	header := table.Row{"workload", peer.Baseline}
-	columns := make([]table.ColumnConfig, len(r.Peers)+1)
+	for _, baseline := range []string{peer.Baseline, peer.ContextBaseline} {
+		if rows := r.rowsBeside(baseline); len(rows) > 0 {
+			fmt.Fprintf(w, "%s\n\n", r.table(baseline, rows))
+		}
+	}
+	for _, row := range r.Rows {
+		fmt.Fprintf(w, "- %s: %s\n", row.Name, row.What)
+	}
+	if r.Busy != (spread{}) {
+		fmt.Fprintf(w, "\nA Do of actorflight that asks an owner, as in busy, takes %s. A round trip between two goroutines takes %s; the Do takes %.1f of them.\n",
+			duration(r.Busy.Median), duration(r.RoundTrip.Median), r.Trips.Median)
+	}
+}
+
+// rowsBeside returns the rows whose ratios are to a baseline.
+func (r report) rowsBeside(baseline string) []row {
+	return slices.DeleteFunc(slices.Clone(r.Rows), func(row row) bool { return row.Baseline != baseline })
+}
+
+// table returns a table with a column for each peer that has an entry in it.
+func (r report) table(baseline string, rows []row) string {
+	others := slices.DeleteFunc(slices.Clone(r.Peers), func(name string) bool {
+		return name == baseline || !slices.ContainsFunc(rows, func(row row) bool {
+			_, ok := row.Entries[name]
+			return ok
+		})
+	})
+	header := table.Row{"workload", baseline}
+	columns := make([]table.ColumnConfig, len(others)+2)
 	for i := range columns {
 		columns[i] = table.ColumnConfig{Number: i + 1, Align: text.AlignRight}
 	}
@@ -127,10 +155,10 @@ func (r report) print(w io.Writer) {
 	t := table.NewWriter()
 	t.AppendHeader(header)
 	t.SetColumnConfigs(columns)
-	for _, row := range r.Rows {
+	for _, row := range rows {
 		inUnit := func(figure float64) string { return amount(figure, row.Unit) }
 		ratio := func(ratio float64) string { return fmt.Sprintf("%.2f", ratio) }
-		cells := table.Row{row.Name, row.Entries[peer.Baseline].Figure.text(inUnit)}
+		cells := table.Row{row.Name, row.Entries[baseline].Figure.text(inUnit)}
 		for _, name := range others {
 			e, ok := row.Entries[name]
 			switch {
@@ -144,14 +172,7 @@ func (r report) print(w io.Writer) {
 		}
 		t.AppendRow(cells)
 	}
-	fmt.Fprintf(w, "%s\n\n", t.RenderMarkdown())
-	for _, row := range r.Rows {
-		fmt.Fprintf(w, "- %s: %s\n", row.Name, row.What)
-	}
-	if r.Busy != (spread{}) {
-		fmt.Fprintf(w, "\nA Do of actorflight that asks an owner, as in busy, takes %s. A round trip between two goroutines takes %s; the Do takes %.1f of them.\n",
-			duration(r.Busy.Median), duration(r.RoundTrip.Median), r.Trips.Median)
-	}
+	return t.RenderMarkdown()
 }
 
 // text writes the median, and the quartiles if they are far apart and look so.

@@ -1,6 +1,10 @@
 package peer
 
-import "github.com/actorflight/singleflight"
+import (
+	"context"
+
+	"github.com/actorflight/singleflight"
+)
 
 type actorflight struct{ g singleflight.Group }
 
@@ -16,6 +20,11 @@ func (p *actorflight) DoChan(key string, fn func() (any, error)) (any, error) {
 	return r.Val, r.Err
 }
 
+func (p *actorflight) DoContext(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	v, err, _ := p.g.DoContext(ctx, key, fn)
+	return v, err
+}
+
 type actorflightSharded struct{ g singleflight.Sharded }
 
 func newActorflightSharded() Group { return new(actorflightSharded) }
@@ -28,4 +37,9 @@ func (p *actorflightSharded) Do(key string, fn func() (any, error)) (any, error)
 func (p *actorflightSharded) DoChan(key string, fn func() (any, error)) (any, error) {
 	r := <-p.g.DoChan(key, fn)
 	return r.Val, r.Err
+}
+
+func (p *actorflightSharded) DoContext(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	v, err, _ := p.g.DoContext(ctx, key, fn)
+	return v, err
 }

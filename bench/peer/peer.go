@@ -3,6 +3,8 @@
 // file for each.
 package peer
 
+import "context"
+
 // A Group runs one function at a time for each key. What it adds to the library
 // behind it is an interface call, and a closure for who wants another form of fn.
 type Group interface {
@@ -15,6 +17,14 @@ type DoChanner interface {
 
 	// DoChan starts fn, or joins it, and waits for the channel.
 	DoChan(key string, fn func() (any, error)) (any, error)
+}
+
+// A ContextDoer is a Group whose callers may leave.
+type ContextDoer interface {
+	Group
+
+	// DoContext starts fn, or joins it, and returns when fn has or ctx ends.
+	DoContext(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error)
 }
 
 // A Peer is a library.
@@ -31,6 +41,10 @@ type Peer struct {
 const (
 	Own      = "actorflight" // this library; its sharded form begins like that
 	Baseline = "x-sync"      // what the others are compared with
+
+	// ContextBaseline is what the others are compared with in calls with a context,
+	// which x/sync does not have.
+	ContextBaseline = "resenje"
 )
 
 // All are the peers.

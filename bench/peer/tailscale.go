@@ -1,6 +1,10 @@
 package peer
 
-import "tailscale.com/util/singleflight"
+import (
+	"context"
+
+	"tailscale.com/util/singleflight"
+)
 
 type tailscale struct {
 	g singleflight.Group[string, any]
@@ -15,5 +19,10 @@ func (p *tailscale) Do(key string, fn func() (any, error)) (any, error) {
 
 func (p *tailscale) DoChan(key string, fn func() (any, error)) (any, error) {
 	r := <-p.g.DoChan(key, fn)
+	return r.Val, r.Err
+}
+
+func (p *tailscale) DoContext(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	r := <-p.g.DoChanContext(ctx, key, fn)
 	return r.Val, r.Err
 }

@@ -1,6 +1,8 @@
 package workload
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"strconv"
 	"sync"
@@ -28,16 +30,8 @@ func bystander(b *testing.B, newGroup func() peer.Group) {
 	mean(b, perBurst, func() float64 {
 		g := newGroup()
 		s := launch(b, g, 100_000+1, func(int) string { return "key" })
-		var longest time.Duration
 		s.land()
-		for s.calls.Load() > 0 {
-			start := time.Now()
-			g.Do("other", empty)
-			longest = max(longest, time.Since(start))
-			runtime.Gosched() // so that its time slice does not end in a Do
-		}
-		s.ended.Wait()
-		return float64(longest)
+		return float64(s.watch(g))
 	})
 }
 
@@ -97,7 +91,7 @@ func mean(b *testing.B, unit string, burst func() float64) {
 // together and whose functions return together.
 type swarm struct {
 	launched, landing chan struct{}
-	runs, calls       atomic.Int64 // functions begun; calls not yet returned
+	runs, calls, left atomic.Int64 // functions begun; calls not yet returned; calls that were cancelled
 	ended             sync.WaitGroup
 }
 
@@ -112,7 +106,9 @@ func prepare(g peer.Group, n int, key func(int) string) *swarm {
 	for i := range n {
 		s.ended.Go(func() {
 			<-s.launched
-			g.Do(key(i), fn)
+			if _, err := g.Do(key(i), fn); errors.Is(err, context.Canceled) {
+				s.left.Add(1)
+			}
 			s.calls.Add(-1)
 		})
 	}
@@ -136,6 +132,19 @@ func launch(b *testing.B, g peer.Group, n int, key func(int) string) *swarm {
 		b.Fatalf("%d functions run for %d keys", runs, distinct)
 	}
 	return s
+}
+
+// watch calls g with another key until all calls have returned, and returns how long
+// the longest took.
+func (s *swarm) watch(g peer.Group) (longest time.Duration) {
+	for s.calls.Load() > 0 {
+		start := time.Now()
+		g.Do("other", empty)
+		longest = max(longest, time.Since(start))
+		runtime.Gosched() // so that its time slice does not end in a Do
+	}
+	s.ended.Wait()
+	return longest
 }
 
 // numbers returns the first n numbers as strings.

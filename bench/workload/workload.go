@@ -12,8 +12,9 @@ import (
 
 // A Workload measures one or more figures of a peer.
 type Workload struct {
-	Name    string
-	Figures []Figure
+	Name     string
+	Baseline string // the peer that the others are compared with
+	Figures  []Figure
 
 	run func(*testing.B, func() peer.Group)
 	fit func(peer.Peer) bool // nil: for all
@@ -42,12 +43,17 @@ var All = []Workload{
 	one("retained", perGroup, "what a Group keeps after 200,000 keys have landed", retained, nil),
 	one("flight", perPiece, "memory of a flight in the air", flight, nil),
 	one("waiter", perPiece, "memory of a waiter", waiter, nil),
-	{"saturated", []Figure{
+	{"saturated", peer.Baseline, []Figure{
 		{"saturated lone p50", "ns/lone-p50", "a Do with its own key, while another flight is in the air and twice as many goroutines as processors compute: median"},
 		{"saturated lone p90", "ns/lone-p90", "the same: 90th percentile"},
 		{"saturated crowd p50", "ns/crowd-p50", "the same, with eight callers: median"},
 		{"saturated crowd p90", "ns/crowd-p90", "the same, with eight callers: 90th percentile"},
 	}, saturated, nil},
+	oneWithContext("context", perCall, "one DoContext after another, with a context that could be cancelled", contextual),
+	oneWithContext("background", perCall, "one DoContext after another, with a context that can never be done", background),
+	oneWithContext("leave", perCaller, "10,000 callers wait in DoContext, and their context is cancelled: from that to the last return, for each", leave),
+	oneWithContext("onlooker", perBurst, "the longest DoContext of another key while 10,000 leave so", onlooker),
+	oneWithContext("leaver", perPiece, "memory of a waiter in DoContext, without goroutines", leaver),
 }
 
 // Busy is the workload that is compared with a round trip.
@@ -55,7 +61,16 @@ const Busy = "busy"
 
 // one returns a workload of one figure.
 func one(name string, unit Unit, what string, run func(*testing.B, func() peer.Group), fit func(peer.Peer) bool) Workload {
-	return Workload{name, []Figure{{name, unit, what}}, run, fit}
+	return Workload{name, peer.Baseline, []Figure{{name, unit, what}}, run, fit}
+}
+
+// oneWithContext returns a workload of one figure, of calls with a context.
+func oneWithContext(name string, unit Unit, what string, run func(*testing.B, func() peer.ContextDoer)) Workload {
+	w := one(name, unit, what, func(b *testing.B, newGroup func() peer.Group) {
+		run(b, func() peer.ContextDoer { return newGroup().(peer.ContextDoer) })
+	}, hasDoContext)
+	w.Baseline = peer.ContextBaseline
+	return w
 }
 
 // A Unit is that of a figure, in the form of package testing. What is per call is
@@ -63,10 +78,11 @@ func one(name string, unit Unit, what string, run func(*testing.B, func() peer.G
 type Unit string
 
 const (
-	perCall  = "ns/op"
-	perBurst = "ns/burst"
-	perGroup = "B/group"
-	perPiece = "B/piece"
+	perCall   = "ns/op"
+	perBurst  = "ns/burst"
+	perCaller = "ns/caller"
+	perGroup  = "B/group"
+	perPiece  = "B/piece"
 )
 
 // IsTime reports whether figures in u are times, in nanoseconds. The others are
@@ -94,6 +110,11 @@ func NsPerOp(r testing.BenchmarkResult) float64 {
 
 func hasDoChan(p peer.Peer) bool {
 	_, ok := p.New().(peer.DoChanner)
+	return ok
+}
+
+func hasDoContext(p peer.Peer) bool {
+	_, ok := p.New().(peer.ContextDoer)
 	return ok
 }
 
