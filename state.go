@@ -195,16 +195,15 @@ func (c *call[K, V]) join(f *flight[K, V]) {
 		f.waiters = new(waiters[K, V])
 	}
 	w := f.waiters
-	switch {
-	case c.leaver != nil:
+	if c.leaver != nil {
 		c.leaver.flight, c.leaver.seat = f, len(w.leavers)
 		w.leavers = append(w.leavers, c.leaver)
 		if w.requests != nil {
 			w.requests = append(w.requests, c.request)
 		}
-	case c.results != nil:
+	} else if c.results != nil {
 		w.channels = append(w.channels, c.results)
-	default:
+	} else {
 		c.seat = len(w.turns)
 		w.turns = append(w.turns, c.turn)
 	}
