@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"math/rand/v2"
@@ -28,33 +29,59 @@ func TestLinearizability(t *testing.T) {
 	for _, processors := range []int{1, 2, 4} {
 		t.Run(strconv.Itoa(processors), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
-			recorded, joined := 0, 0
+			recorded, joined, left, abandoned := 0, 0, 0, 0
 			for seed := uint64(1); recorded < *operations/3; seed++ {
 				h := record(seed)
 				recorded += callers * each
+				shared := map[int64]bool{}
 				for _, c := range h.calls {
-					if !c.leads {
+					switch {
+					case c.left:
+						left++
+						require.False(t, c.shared, "Shared, for a call that has left")
+					case !c.leads:
 						joined++
-						require.True(t, !c.told || c.shared, "Shared, for a call that joined")
 					}
+					if c.sawEnd {
+						abandoned++
+					}
+					switch other, ok := shared[c.flight]; {
+					case !c.told:
+					case c.flight == unknown:
+						require.True(t, c.shared, "Shared, for a call that joined")
+					case ok:
+						require.Equal(t, other, c.shared, "Shared is the same for all calls of a flight")
+					default:
+						shared[c.flight] = c.shared
+					}
+				}
+				for _, c := range h.refused {
+					require.False(t, c.leads, "fn ran for a context that was done before the call")
 				}
 				for key, events := range h.events() {
 					require.Equal(t, porcupine.Ok, porcupine.CheckOperationsTimeout(specification, events, time.Minute),
 						"seed %d, key %q", seed, key)
 				}
 			}
-			t.Logf("%d operations, among them %d calls that joined a flight", recorded, joined)
+			t.Logf("%d operations, among them %d calls that joined a flight, and %d that left one; %d flights saw that all had",
+				recorded, joined, left, abandoned)
 			require.Greater(t, joined, recorded/20, "the calls hardly met")
+			require.Greater(t, left, recorded/20, "the calls hardly left")
+			require.Greater(t, abandoned, recorded/200, "the calls hardly left together")
 		})
 	}
 }
 
-// What can happen to a key. A call is two events, since it takes effect twice:
-// when it joins a flight, and, if it leads, when that lands.
+// What can happen to a key. A call is several events, since it takes effect more than
+// once: when it joins a flight, when it leaves, and, if its fn runs, when that begins,
+// when it sees that its context has ended, and when it lands.
 type kind int
 
 const (
 	join kind = iota
+	leave
+	begin
+	seeEnd
 	land
 	forget
 	forgetUnshared
@@ -62,10 +89,12 @@ const (
 
 type event struct {
 	kind   kind
-	flight int64 // what was joined or landed; unknown to who joined one that exits
-	leads  bool  // join: the call leads the flight
+	call   int   // join, leave: which
+	flight int64 // unknown to a call that leaves or exits, unless it leads
+	leads  bool  // join, leave: the call leads the flight
+	leaves bool  // join: the call will leave
 	exits  bool  // join: the flight that the call leads will exit
-	told   bool  // land: the leader got a Shared
+	told   bool  // land: a call got a Shared
 	result bool  // land: which; forgetUnshared: what it returned
 }
 
@@ -73,60 +102,189 @@ const unknown = -1
 
 // A state is what the specification knows of one key. It is never modified.
 type state struct {
-	current int64 // the flight that can be joined, or none
-	inAir   []inAir
+	current   *inAir // has the key, or nil
+	waiting   *inAir // begins when current, which is abandoned, lands or is forgotten; or nil
+	forgotten []*inAir
 }
 
 type inAir struct {
-	flight int64
-	calls  int
-	exits  bool
+	flight  int64 // unknown until a call that knows it joins; for ever, if all leave before fn runs
+	calls   int   // that do not leave
+	leavers []int // calls that will leave, and have not
+	led     bool  // the leader has joined
+	exits   bool
 }
-
-const none = 0
 
 // specification is singleflight, one event after another.
-var specification = porcupine.Model{
-	Init: func() any { return state{} },
-	Step: func(s, in, _ any) (bool, any) { return s.(state).step(in.(event)) },
-	Equal: func(a, b any) bool {
-		return a.(state).current == b.(state).current && slices.Equal(a.(state).inAir, b.(state).inAir)
+var specification = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{state{}} },
+	Step: func(s, in, _ any) (next []any) {
+		for _, s := range s.(state).orLanded() {
+			if after, ok := s.step(in.(event)); ok {
+				next = append(next, after)
+			}
+		}
+		return next
 	},
-}
+	Equal: func(a, b any) bool {
+		s, other := a.(state), b.(state)
+		return s.current.equal(other.current) && s.waiting.equal(other.waiting) &&
+			slices.EqualFunc(s.forgotten, other.forgotten, (*inAir).equal)
+	},
+}).ToModel()
 
-func (s state) step(e event) (bool, state) {
-	current := slices.IndexFunc(s.inAir, func(f inAir) bool { return f.flight == s.current })
-	switch e.kind {
-	case join:
-		if e.leads {
-			// At most one flight at a time can be joined.
-			return current < 0, state{e.flight, append(slices.Clone(s.inAir), inAir{e.flight, 1, e.exits})}
-		}
-		// Nobody joins a flight that has landed or was forgotten.
-		if current < 0 || e.flight != s.current && (e.flight != unknown || !s.inAir[current].exits) {
-			return false, s
-		}
-		joined := slices.Clone(s.inAir)
-		joined[current].calls++
-		return true, state{s.current, joined}
-	case land:
-		i := slices.IndexFunc(s.inAir, func(f inAir) bool { return f.flight == e.flight })
-		if i < 0 || e.told && e.result != (s.inAir[i].calls > 1) {
-			return false, s // Shared is exact
-		}
-		landed := state{s.current, slices.Delete(slices.Clone(s.inAir), i, i+1)}
-		if i == current {
-			landed.current = none
-		}
-		return true, landed
-	case forgetUnshared:
-		if free := current < 0 || s.inAir[current].calls == 1; free != e.result {
-			return false, s
-		} else if !free {
-			return true, s
+// orLanded returns s and, if the current flight may land without an event, what s is
+// then: all calls have left it before its fn ran.
+func (s state) orLanded() []state {
+	if f := s.current; f != nil && f.flight == unknown && f.callers() == 0 {
+		if landed, ok := s.free(); ok {
+			return []state{s, landed}
 		}
 	}
-	return true, state{none, s.inAir}
+	return []state{s}
+}
+
+func (s state) step(e event) (after state, ok bool) {
+	switch e.kind {
+	case join:
+		return s.join(e)
+	case leave:
+		return s.leave(e)
+	case begin:
+		return s, s.find(e.flight) != nil
+	case seeEnd:
+		f := s.find(e.flight)
+		return s, f != nil && f.callers() == 0
+	case land:
+		f := s.find(e.flight)
+		if f == nil || len(f.leavers) > 0 || e.told && e.result != (f.calls > 1) {
+			return s, false // Shared is exact
+		}
+		if f == s.current {
+			return s.free()
+		}
+		s.forgotten = replace(s.forgotten, f, nil)
+		return s, true
+	}
+	f := s.current
+	if free := f == nil || f.callers() <= 1 && s.waiting == nil; e.kind == forgetUnshared && free != e.result {
+		return s, false
+	} else if f == nil || e.kind == forgetUnshared && !free {
+		return s, true
+	}
+	s.forgotten = append(slices.Clone(s.forgotten), f)
+	return s.free()
+}
+
+// join puts a call on the current flight, unless all have left that.
+func (s state) join(e event) (after state, ok bool) {
+	switch f := s.current; {
+	case f == nil:
+		s.waiting = new(inAir{flight: unknown}).join(e)
+		return s.free()
+	case f.callers() > 0:
+		s.current = f.join(e)
+		return s, s.current != nil && s.current.flight == f.flight && !e.leads
+	case s.waiting == nil:
+		s.waiting = new(inAir{flight: unknown}).join(e)
+	default:
+		s.waiting = s.waiting.join(e)
+	}
+	return s, s.waiting != nil
+}
+
+// leave takes a call from the flight that it is on.
+func (s state) leave(e event) (after state, ok bool) {
+	if f := s.current.leave(e.call); f != nil {
+		s.current = f
+		return s, true
+	}
+	if f := s.waiting.leave(e.call); f != nil {
+		if s.waiting = f; f.callers() == 0 {
+			s.waiting = nil
+		}
+		return s, !e.leads // which only a call does that is there when the flight begins
+	}
+	for _, f := range s.forgotten {
+		if left := f.leave(e.call); left != nil {
+			s.forgotten = replace(s.forgotten, f, left)
+			return s, true
+		}
+	}
+	return s, false
+}
+
+// free takes the key from the current flight, and gives it to the one that waits.
+func (s state) free() (after state, ok bool) {
+	f := s.waiting
+	s.current, s.waiting = f, nil
+	return s, f == nil || f.led || f.flight == unknown && f.calls == 0
+}
+
+// find returns the flight, if it has begun and has not landed.
+func (s state) find(flight int64) *inAir {
+	for _, f := range append(s.forgotten[:len(s.forgotten):len(s.forgotten)], s.current) {
+		if f != nil && f.flight == flight {
+			return f
+		}
+	}
+	return nil
+}
+
+// replace puts another flight, or none, in the place of f.
+func replace(all []*inAir, f, other *inAir) (replaced []*inAir) {
+	for _, g := range all {
+		if g == f {
+			g = other
+		}
+		if g != nil {
+			replaced = append(replaced, g)
+		}
+	}
+	return replaced
+}
+
+func (f *inAir) callers() int { return f.calls + len(f.leavers) }
+
+// join returns f with one more call, or nil if the call cannot be on it.
+func (f *inAir) join(e event) *inAir {
+	joined := *f
+	switch {
+	case e.flight != unknown:
+		if f.flight != unknown && f.flight != e.flight {
+			return nil
+		}
+		joined.flight = e.flight
+	case !e.leaves && !f.exits:
+		return nil
+	}
+	if e.leads {
+		joined.led, joined.exits = true, e.exits
+	}
+	if e.leaves {
+		joined.leavers = append(slices.Clone(f.leavers), e.call)
+	} else {
+		joined.calls++
+	}
+	return &joined
+}
+
+// leave returns f without a call, or nil if that is not on it.
+func (f *inAir) leave(call int) *inAir {
+	if f == nil || !slices.Contains(f.leavers, call) {
+		return nil
+	}
+	left := *f
+	left.leavers = slices.DeleteFunc(slices.Clone(f.leavers), func(other int) bool { return other == call })
+	return &left
+}
+
+func (f *inAir) equal(other *inAir) bool {
+	if f == nil || other == nil {
+		return f == other
+	}
+	return f.flight == other.flight && f.calls == other.calls && f.led == other.led && f.exits == other.exits &&
+		slices.Equal(f.leavers, other.leavers)
 }
 
 // A history is what one run has recorded. Its clock counts, so that all readings
@@ -135,28 +293,39 @@ type history struct {
 	clock   atomic.Int64
 	flights atomic.Int64
 	group   singleflight.Group
+	running sync.WaitGroup
+	over    int64
 
 	mu      sync.Mutex
 	calls   []*call
+	refused []*call // since their contexts were done before
 	forgets map[string][]porcupine.Operation
 	late    []func()
 }
 
-// A call is a Do or DoChan, with readings of the clock.
+// A call is a Do, DoChan, DoContext or DoChanContext, with readings of the clock.
 type call struct {
-	key    string
-	ending ending
-	pauses int
+	key     string
+	ending  ending
+	pauses  int
+	context context.Context // or nil
 
-	leads  bool
 	flight int64
 	told   bool // shared
 	shared bool
+	left   bool
 
 	began    int64
 	joined   int64 // the latest it can have
-	ended    int64 // fn, if it leads
+	canceled int64 // if it has left
 	returned int64
+
+	// Written by fn, which may outlast the call:
+	leads  bool
+	own    int64 // flight
+	begun  int64
+	sawEnd bool // of its context
+	ended  int64
 }
 
 type ending int
@@ -168,16 +337,30 @@ const (
 	crash
 )
 
+// A watched context tells a call that leaves from one whose context was done before: the
+// library asks for its Err before it does anything else.
+type watched struct {
+	context.Context
+	open bool // Err has been nil
+}
+
+func (w *watched) Err() error {
+	err := w.Context.Err()
+	if err == nil {
+		w.open = true
+	}
+	return err
+}
+
 // One history has so many operations: calls and forgets.
 const callers, each = 12, 40
 
 // record makes calls from many goroutines and records what they see.
 func record(seed uint64) *history {
 	h := &history{forgets: map[string][]porcupine.Operation{}}
-	var wg sync.WaitGroup
 	for i := range callers {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
-		wg.Go(func() {
+		h.running.Go(func() {
 			for range each {
 				done := make(chan struct{})
 				go func() { // which Goexit may end
@@ -188,9 +371,16 @@ func record(seed uint64) *history {
 			}
 		})
 	}
-	wg.Wait()
+	h.running.Wait()
 	for _, receive := range h.late {
 		receive()
+	}
+	h.group.Wait(context.Background()) // for the flights that all have left
+	h.over = h.clock.Add(1)
+	for _, c := range h.calls {
+		if c.leads {
+			c.flight = c.own
+		}
 	}
 	return h
 }
@@ -200,6 +390,18 @@ func (h *history) operate(random *rand.Rand) {
 		key:    strconv.Itoa(random.IntN(2)),
 		ending: ending(random.IntN(3)),
 		pauses: random.IntN(20),
+	}
+	leaves := random.IntN(2) == 0
+	if leaves {
+		// Here no flight exits, so that only a call that leaves does not know its flight.
+		c.key, c.ending = "leaves "+c.key, ending(random.IntN(2))
+		switch random.IntN(8) {
+		case 0: // it gets no context
+		case 1:
+			c.context = context.Background()
+		default:
+			h.mayLeave(c, random.IntN(20))
+		}
 	}
 	switch random.IntN(12) {
 	case 0:
@@ -214,12 +416,27 @@ func (h *history) operate(random *rand.Rand) {
 		defer h.mu.Unlock()
 		h.late = append(h.late, receive)
 	case 5, 6, 7:
-		c.key = "crashes " + c.key // no DoChan comes here
-		c.ending = ending(random.IntN(4))
+		if !leaves {
+			c.key = "crashes " + c.key // no DoChan comes here
+			c.ending = ending(random.IntN(4))
+		}
 		fallthrough
 	default:
 		h.do(c)
 	}
+}
+
+// mayLeave gives c a context, which is done after some pauses.
+func (h *history) mayLeave(c *call, pauses int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.context = &watched{Context: ctx}
+	h.running.Go(func() {
+		for range pauses {
+			runtime.Gosched()
+		}
+		c.canceled = h.clock.Add(1)
+		cancel()
+	})
 }
 
 func (h *history) forget(key string, kind kind, f func() bool) {
@@ -232,12 +449,13 @@ func (h *history) forget(key string, kind kind, f func() bool) {
 }
 
 // fn is what c brings. It runs if c leads.
-func (h *history) fn(c *call) (any, error) {
-	c.leads, c.flight, c.joined = true, h.flights.Add(1), h.clock.Add(1)
+func (h *history) fn(c *call, ctx context.Context) (any, error) {
+	c.leads, c.own, c.begun = true, h.flights.Add(1), h.clock.Add(1)
 	for range c.pauses {
 		runtime.Gosched()
 	}
-	flight := c.flight
+	c.sawEnd = ctx.Err() != nil
+	flight := c.own
 	c.ended = h.clock.Add(1)
 	switch c.ending {
 	case failure:
@@ -258,18 +476,24 @@ func (f flown) Error() string { return "flown" }
 // landed records that c has its result.
 func (h *history) landed(c *call, v any, err error) {
 	c.returned = h.clock.Add(1)
+	w, watches := c.context.(*watched)
 	var f flown
 	switch {
-	case c.leads: // it knows its flight
 	case errors.As(err, &f):
 		c.flight = int64(f)
 	case v != nil:
 		c.flight = v.(int64)
 	default:
 		c.flight = unknown
+		c.left = watches && err != nil && errors.Is(err, w.Context.Err())
 	}
+	c.told = c.told && !c.left
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if c.left && !w.open {
+		h.refused = append(h.refused, c)
+		return
+	}
 	h.calls = append(h.calls, c)
 }
 
@@ -282,22 +506,28 @@ func (h *history) do(c *call) {
 			err = p
 		}
 		h.landed(c, v, err)
-		if !c.leads {
-			c.joined = c.returned
-		}
+		c.joined = c.returned
 	}()
-	v, err, c.shared = h.group.Do(c.key, func() (any, error) { return h.fn(c) })
+	if ctx := c.context; ctx != nil {
+		v, err, c.shared = h.group.DoContext(ctx, c.key, func(ctx context.Context) (any, error) { return h.fn(c, ctx) })
+	} else {
+		v, err, c.shared = h.group.Do(c.key, func() (any, error) { return h.fn(c, context.Background()) })
+	}
 	c.told = true
 }
 
 // doChan returns what receives the result.
 func (h *history) doChan(c *call) (receive func()) {
 	c.began = h.clock.Add(1)
-	results := h.group.DoChan(c.key, func() (any, error) { return h.fn(c) })
-	joined := h.clock.Add(1)
+	var results <-chan singleflight.Result
+	if ctx := c.context; ctx != nil {
+		results = h.group.DoChanContext(ctx, c.key, func(ctx context.Context) (any, error) { return h.fn(c, ctx) })
+	} else {
+		results = h.group.DoChan(c.key, func() (any, error) { return h.fn(c, context.Background()) })
+	}
+	c.joined = h.clock.Add(1)
 	return func() {
 		r := <-results
-		c.joined = joined
 		c.told, c.shared = true, r.Shared
 		h.landed(c, r.Val, r.Err)
 	}
@@ -306,25 +536,48 @@ func (h *history) doChan(c *call) (receive func()) {
 // events returns all that has happened, by key.
 func (h *history) events() map[string][]porcupine.Operation {
 	events := h.forgets
-	released := map[int64]int64{} // when the first had the result, by flight
+	landings := map[int64]landing{}
 	for _, c := range h.calls {
-		if at, ok := released[c.flight]; !ok || c.returned < at {
-			released[c.flight] = c.returned
+		if c.left {
+			continue
 		}
+		l, ok := landings[c.flight]
+		if !ok || c.returned < l.seen {
+			l.seen = c.returned
+		}
+		if c.told {
+			l.told, l.shared = true, c.shared
+		}
+		landings[c.flight] = l
 	}
-	for _, c := range h.calls {
-		events[c.key] = append(events[c.key], porcupine.Operation{
-			Input:  event{kind: join, flight: c.flight, leads: c.leads, exits: c.ending == exit},
-			Call:   c.began,
-			Return: c.joined,
-		})
+	for i, c := range h.calls {
+		add := func(e event, began, ended int64) {
+			e.call, e.flight, e.leads = i, c.flight, c.leads
+			events[c.key] = append(events[c.key], porcupine.Operation{Input: e, Call: began, Return: ended})
+		}
+		joined := c.joined
 		if c.leads {
-			events[c.key] = append(events[c.key], porcupine.Operation{
-				Input:  event{kind: land, flight: c.flight, told: c.told, result: c.shared},
-				Call:   c.ended,
-				Return: released[c.flight],
-			})
+			joined = min(joined, c.begun)
+			l, ok := landings[c.flight]
+			if !ok { // no call has seen it
+				l.seen = h.over
+			}
+			add(event{kind: begin}, c.began, c.begun)
+			if c.sawEnd {
+				add(event{kind: seeEnd}, c.begun, c.ended)
+			}
+			add(event{kind: land, told: l.told, result: l.shared}, c.ended, l.seen)
+		}
+		add(event{kind: join, leaves: c.left, exits: c.ending == exit}, c.began, joined)
+		if c.left {
+			add(event{kind: leave}, c.canceled, c.returned)
 		}
 	}
 	return events
+}
+
+// A landing is what the calls of a flight have seen of its landing.
+type landing struct {
+	seen         int64 // when the first had the result
+	told, shared bool
 }

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"math/rand/v2"
 	"regexp"
@@ -18,36 +20,49 @@ import (
 
 var soak = flag.Duration("soak", 5*time.Second, "how long TestSoak lasts")
 
-// TestSoak lets a thousand goroutines call one Group, with thousands of keys and
-// every kind of ending, and then looks at once for what is left of it.
+// TestSoak lets a thousand goroutines call one Group, and leave it, with thousands of
+// keys and every kind of ending, and then looks at once for what is left of it.
 func TestSoak(t *testing.T) {
 	var s soaked
+	var cancel func()
+	s.ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
 	// What the runtime keeps of a thousand goroutines is not the Group's.
 	s.run(time.Second, func() {})
 	before, heap := blocked(), heapAlloc()
 
 	began := time.Now()
 	report := func() {
-		t.Logf("%4.0f s: %d calls, %d flights, %d goroutines, %d KiB of heap",
-			time.Since(began).Seconds(), s.calls.Load(), s.flights.Load(), runtime.NumGoroutine(), heapAlloc()>>10)
+		t.Logf("%4.0f s: %d calls, %d of which left, %d flights, %d of which were abandoned, %d goroutines, %d KiB of heap",
+			time.Since(began).Seconds(), s.calls.Load(), s.left.Load(), s.flights.Load(), s.abandoned.Load(),
+			runtime.NumGoroutine(), heapAlloc()>>10)
 	}
 	s.run(*soak, report)
 
 	assert.Equal(t, before, blocked())
 	assert.Less(t, heapAlloc(), heap+1<<20)
+	cancel()
+	assert.NoError(t, s.group.Wait(s.ctx), "the group is not at rest")
 	require.Less(t, s.flights.Load(), s.calls.Load()*9/10, "the calls hardly met")
+	require.Greater(t, s.left.Load(), s.calls.Load()/50, "the calls hardly left")
+	require.Greater(t, s.abandoned.Load(), s.flights.Load()/100, "the calls hardly left together")
 	report()
 	runtime.KeepAlive(&s)
 }
 
-// blocked returns how many goroutines wait for something. One that is about to
-// return does not, however long the system keeps it from running.
+// blocked returns how many goroutines wait for something, when no other can run. Flights
+// that all callers have left may outlast the calls, and goroutines that are about to
+// return may be kept from running by the system.
 func blocked() (n int) {
 	stacks := make([]byte, 1<<22)
-	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, header := range headers.FindAllSubmatch(stacks, -1) {
-		if state := string(header[1]); state != "running" && state != "runnable" {
-			n++
+	for running := 2; running > 1; runtime.Gosched() {
+		n, running = 0, 0
+		for _, header := range headers.FindAllSubmatch(stacks[:runtime.Stack(stacks, true)], -1) {
+			if state := string(header[1]); state == "running" || state == "runnable" {
+				running++
+			} else {
+				n++
+			}
 		}
 	}
 	return n
@@ -63,8 +78,10 @@ func heapAlloc() uint64 {
 }
 
 type soaked struct {
-	group          singleflight.GroupOf[int, []byte]
-	calls, flights atomic.Int64
+	group singleflight.GroupOf[int, []byte]
+	ctx   context.Context // that outlives all calls
+
+	calls, left, flights, abandoned atomic.Int64
 }
 
 // run makes calls for as long as it is told, and reports ten times.
@@ -106,13 +123,17 @@ func (s *soaked) call(random *rand.Rand) {
 		key %= 50 // which are in demand
 	}
 	pauses, ending := random.IntN(10), ending(random.IntN(4))
-	kind := random.IntN(10)
+	kind := random.IntN(15)
 	if kind > 1 {
 		s.calls.Add(1)
 	}
-	fn := func() ([]byte, error) {
+	fnWith := func(ctx context.Context) ([]byte, error) {
 		s.flights.Add(1)
 		for range pauses {
+			if ctx.Err() != nil {
+				s.abandoned.Add(1)
+				return nil, ctx.Err()
+			}
 			runtime.Gosched()
 		}
 		switch ending {
@@ -125,16 +146,45 @@ func (s *soaked) call(random *rand.Rand) {
 		}
 		return make([]byte, 1<<10), nil
 	}
+	fn := func() ([]byte, error) { return fnWith(s.ctx) }
 	switch {
 	case kind == 0:
 		s.group.Forget(key)
 	case kind == 1:
 		s.group.ForgetUnshared(key)
+	case ending == crash && kind <= 5:
+		s.group.DoContext(context.Background(), -1-key, fnWith)
 	case ending == crash:
-		s.group.Do(-1-key, fn) // where no DoChan comes
+		s.group.Do(-1-key, fn) // where no call waits at a channel, and none leaves
 	case kind <= 5:
 		<-s.group.DoChan(key, fn)
-	default:
+	case kind <= 9:
 		s.group.Do(key, fn)
+	default:
+		s.callAndLeave(random, key, fnWith)
+	}
+}
+
+// callAndLeave makes a call whose context, half of the time, ends after some pauses.
+func (s *soaked) callAndLeave(random *rand.Rand, key int, fn func(context.Context) ([]byte, error)) {
+	ctx := s.ctx
+	if pauses := random.IntN(20); pauses < 10 {
+		var cancel func()
+		ctx, cancel = context.WithCancel(ctx)
+		go func() {
+			for range pauses {
+				runtime.Gosched()
+			}
+			cancel()
+		}()
+	}
+	var err error
+	if random.IntN(2) == 0 {
+		_, err, _ = s.group.DoContext(ctx, key, fn)
+	} else {
+		err = (<-s.group.DoChanContext(ctx, key, fn)).Err
+	}
+	if errors.Is(err, context.Canceled) {
+		s.left.Add(1)
 	}
 }

@@ -23,9 +23,20 @@ func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 	return g.group.DoChan(key, fn)
 }
 
-// DoChanContext is GroupOf.DoChanContext.
+// DoChanContext is GroupOf.DoChanContext, but as there the last call that leaves waits
+// for fn: a test opens what fn waits for, as soon as all have left.
 func (g *Group[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan Result[V] {
-	return g.group.DoChanContext(ctx, key, fn)
+	results, waited := g.group.DoChanContext(ctx, key, fn), make(chan Result[V], 1)
+	go func() {
+		r := <-results
+		for _, f := range g.group.InFlight() {
+			if f.State == singleflight.Abandoned {
+				g.group.Wait(context.Background())
+			}
+		}
+		waited <- r
+	}()
+	return waited
 }
 
 // Forget is GroupOf.Forget.
