@@ -131,7 +131,7 @@ func (m leave[K, V]) Handle(o *owner[K, V]) {
 // joined it. The answer says whether the key is free.
 type forget[K comparable, V any] struct {
 	key        K
-	ifUnshared bool      // spare a flight that has waiters
+	ifUnshared bool      // spare a flight of several callers, or with another behind it
 	free       chan bool // the answer; has room for it, as a turn has
 }
 
