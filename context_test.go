@@ -476,33 +476,41 @@ func TestNextFlightKeepsNoFnButItsOwn(t *testing.T) {
 	for name, lead := range kinds {
 		t.Run(name, func(t *testing.T) {
 			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-				old, next := abandon(t, g), newJob()
-				var captured []weak.Pointer[blob]
-				waiting := func(ctx context.Context) <-chan outcome {
+				waiting := func(ctx context.Context) (<-chan outcome, weak.Pointer[blob]) {
 					b := new(blob)
-					captured = append(captured, weak.Make(b))
 					ended := call(ctx, g, func(context.Context) (any, error) { return b, nil })
 					synctest.Wait()
-					return ended
+					return ended, weak.Make(b)
 				}
-				ctx, cancel := context.WithCancel(t.Context())
-				left := waiting(ctx)
-				leads := lead(t.Context(), g, next.run)
-				synctest.Wait()
-				stays := waiting(t.Context())
-				cancel()
-				assert.Equal(t, canceled, <-left)
-				old.end <- nil
-				synctest.Wait()
-				if len(next.begun) == 0 { // one of the calls may begin the flight instead
-					captured = captured[:1]
+				for _, firstLeaves := range []bool{true, false} {
+					old, next := abandon(t, g), newJob()
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if firstLeaves {
+						left, captured := waiting(ctx)
+						staysInstead := lead(t.Context(), g, next.run)
+						synctest.Wait()
+						cancel()
+						assert.Equal(t, canceled, <-left)
+						requireFreed(t, captured)
+						old.end <- nil
+						next.requireBegun(t)
+						requireFreed(t, captured)
+						next.end <- nil
+						<-staysInstead
+					} else {
+						leads := lead(t.Context(), g, next.run)
+						synctest.Wait()
+						joined, captured := waiting(ctx)
+						old.end <- nil
+						next.requireBegun(t)
+						requireFreed(t, captured)
+						next.end <- nil
+						<-leads
+						<-joined
+					}
+					synctest.Wait()
 				}
-				for _, p := range captured {
-					requireFreed(t, p)
-				}
-				next.end <- nil
-				<-leads
-				<-stays
 			})
 		})
 	}
@@ -536,6 +544,11 @@ func TestForgetBeginsTheFlightThatWaits(t *testing.T) {
 				requireWaiting(t, waits)
 				assert.False(t, g.ForgetUnshared("key"), "a call waits for the flight")
 				assert.Empty(t, next.begun)
+				for _, f := range inFlight(g) {
+					if f.State == Waiting {
+						assert.Nil(t, f.Context)
+					}
+				}
 				g.Forget("key")
 				next.requireBegun(t)
 				var states []State

@@ -384,6 +384,26 @@ func TestCallBackFromAnotherGroup(t *testing.T) {
 	})
 }
 
+// The doc says so: the calls wait, and what ends that is a context.
+func TestCircleThroughTwoGroupsIsNotSeen(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		other := new(Group)
+		circle, cancel := context.WithCancel(t.Context())
+		ended := n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
+			v, err, _ := other.DoContext(ctx, "key", func(ctx context.Context) (any, error) {
+				ctx, stop := context.WithCancel(ctx)
+				defer stop()
+				defer context.AfterFunc(circle, stop)()
+				return n.call(ctx, n.keys[0], neverWith(t))
+			})
+			return v, err
+		})
+		requireWaiting(t, ended)
+		cancel()
+		assert.Equal(t, canceled, <-ended)
+	})
+}
+
 func TestOtherGroupsHaveCirclesOfTheirOwn(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		other := new(Group)
