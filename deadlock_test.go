@@ -387,7 +387,9 @@ func TestCallBackFromAnotherGroup(t *testing.T) {
 // The doc says so: the calls wait, and what ends that is a context.
 func TestCircleThroughTwoGroupsIsNotSeen(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
-		other := new(Group)
+		other, gate := new(Group), make(chan struct{})
+		alive := other.DoChan("keeps the owner alive", behind(gate, value(nil)))
+		requireOwner(t, other)
 		circle, cancel := context.WithCancel(t.Context())
 		ended := n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
 			v, err, _ := other.DoContext(ctx, "key", func(ctx context.Context) (any, error) {
@@ -401,6 +403,8 @@ func TestCircleThroughTwoGroupsIsNotSeen(t *testing.T) {
 		requireWaiting(t, ended)
 		cancel()
 		assert.Equal(t, canceled, <-ended)
+		close(gate)
+		<-alive
 	})
 }
 
