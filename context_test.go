@@ -156,6 +156,31 @@ func TestContextThatIsDoneStartsAndJoinsNothing(t *testing.T) {
 	})
 }
 
+func TestCallThatJoinsAndLeavesStartsNoGoroutine(t *testing.T) {
+	onBoth(t, func(t *testing.T, g group[string, any]) {
+		synctest.Test(t, func(t *testing.T) {
+			j := newJob()
+			first := goDo(g, "key", j.plain)
+			synctest.Wait()
+			requireOwner(t, g.of("key"))
+			ctx, cancel := context.WithCancel(t.Context())
+			require.Len(t, lingering(), 2, "the leader and the owner")
+			var calls []<-chan outcome
+			for range 10 {
+				calls = append(calls, doContext(ctx, g, neverWith(t)))
+			}
+			requireWaiting(t, calls...)
+			assert.Len(t, lingering(), 2+len(calls), "the callers' goroutines, and no more")
+			cancel()
+			for _, ended := range calls {
+				<-ended
+			}
+			j.end <- nil
+			<-first
+		})
+	})
+}
+
 func TestDoChanContextIsOnItsFlightWhenItReturns(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		j := newJob()
