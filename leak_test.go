@@ -130,7 +130,7 @@ func TestAtRestAtOnceAfterAStorm(t *testing.T) {
 	// Here a flight has landed when its channel has the result.
 	t.Run("outside", func(t *testing.T) {
 		onBoth(t, func(t *testing.T, g group[string, any]) {
-			for range 5 {
+			for range 12 {
 				for _, results := range storm(g, false) {
 					<-results
 				}
