@@ -28,6 +28,14 @@ func (n nest) call(ctx context.Context, key string, fn func(context.Context) (an
 	return v, err
 }
 
+// goNested makes a nested call in a new goroutine.
+func (n nest) goNested(ctx context.Context, key string, fn func(context.Context) (any, error)) <-chan outcome {
+	return goCall(func() (any, error, bool) {
+		v, err := n.call(ctx, key, fn)
+		return v, err, false
+	})
+}
+
 // goCall makes an outermost call.
 func (n nest) goCall(key string, fn func(context.Context) (any, error)) <-chan outcome {
 	return goCall(func() (any, error, bool) { return n.DoContext(n.ctx, key, fn) })
@@ -203,14 +211,11 @@ func TestFlightMayBeWaitedForOnSeveralPaths(t *testing.T) {
 		ended := n.goCall(top, func(ctx context.Context) (any, error) {
 			var paths []<-chan outcome
 			for _, key := range []string{left, right, left, right} {
-				paths = append(paths, goCall(func() (any, error, bool) {
-					v, err := n.call(ctx, key, func(ctx context.Context) (any, error) {
-						return n.call(ctx, bottom, func(ctx context.Context) (any, error) {
-							<-callOther
-							return n.call(ctx, "below the bottom", neverWith(t))
-						})
+				paths = append(paths, n.goNested(ctx, key, func(ctx context.Context) (any, error) {
+					return n.call(ctx, bottom, func(ctx context.Context) (any, error) {
+						<-callOther
+						return n.call(ctx, "below the bottom", neverWith(t))
 					})
-					return v, err, false
 				}))
 			}
 			for _, ended := range paths {
@@ -266,7 +271,7 @@ func TestCallThatHasLeftClosesNoCircle(t *testing.T) {
 		synctest.Wait()
 		landedA := n.goCall(a, func(ctx context.Context) (any, error) {
 			short, cancel := context.WithCancel(ctx)
-			leaves := goCall(func() (any, error, bool) { v, err := n.call(short, b, neverWith(t)); return v, err, false })
+			leaves := n.goNested(short, b, neverWith(t))
 			<-leave
 			cancel()
 			assert.Equal(t, canceled, <-leaves)
@@ -296,8 +301,8 @@ func TestCircleIsSeenAfterOneOfTwoCallsHasLeft(t *testing.T) {
 		synctest.Wait()
 		landedA := n.goCall(a, func(ctx context.Context) (any, error) {
 			short, cancel := context.WithCancel(ctx)
-			leaves := goCall(func() (any, error, bool) { v, err := n.call(short, b, neverWith(t)); return v, err, false })
-			stays := goCall(func() (any, error, bool) { v, err := n.call(ctx, b, neverWith(t)); return v, err, false })
+			leaves := n.goNested(short, b, neverWith(t))
+			stays := n.goNested(ctx, b, neverWith(t))
 			<-leave
 			cancel()
 			<-leaves

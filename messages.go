@@ -101,9 +101,7 @@ func (m done[K, V]) Handle(o *owner[K, V]) {
 	if f.waiters != nil {
 		f.waiters.nested = nil
 	}
-	if !beginNext(o, f) {
-		release(o)
-	}
+	beginNext(o, f)
 	f.turn <- struct{}{}
 }
 
@@ -143,16 +141,14 @@ func (m *forget[K, V]) Handle(o *owner[K, V]) {
 	s := stateOf(o)
 	f, ok := s.flights[m.key]
 	free := !ok || !m.ifUnshared || f.callers() <= 1 && f.next() == nil
-	begun := false
 	if ok && free {
 		delete(s.flights, m.key)
 		if s.forgotten == nil {
 			s.forgotten = make(map[*flight[K, V]]struct{})
 		}
 		s.forgotten[f] = struct{}{}
-		begun = beginNext(o, f)
-	}
-	if !begun {
+		beginNext(o, f)
+	} else {
 		release(o)
 	}
 	m.free <- free

@@ -238,12 +238,13 @@ func (l *leaver[K, V]) remove() {
 	l.left = true
 }
 
-// beginNext begins the flight that waits for f, if there is one. It gets the key,
-// and the claim of the message that is being handled.
-func beginNext[K comparable, V any](o *owner[K, V], f *flight[K, V]) (begun bool) {
+// beginNext begins the flight that waits for f, which gets the key, and the claim of
+// the message that is being handled. If there is none, beginNext releases the claim.
+func beginNext[K comparable, V any](o *owner[K, V], f *flight[K, V]) {
 	next := f.next()
 	if next == nil {
-		return false
+		release(o)
+		return
 	}
 	f.waiters.next = nil
 	o.State.flights[next.key] = next
@@ -256,5 +257,4 @@ func beginNext[K comparable, V any](o *owner[K, V], f *flight[K, V]) (begun bool
 	} else {
 		next.turn <- struct{}{}
 	}
-	return true
 }
