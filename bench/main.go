@@ -2,8 +2,8 @@
 //
 //	go -C bench run .
 //
-// Each round runs every workload on every peer, and within a workload the peers
-// take turns, so that whatever else the machine does meets them alike. A ratio
+// One workload after another is run in rounds. In a round the peers take turns, so that
+// whatever else the machine does meets them alike. A ratio
 // is that of a peer's figure to x/sync's in the same round, or in calls with a
 // context, which x/sync does not have, to resenje's; the tables have the median of
 // the rounds. What is measured is in package workload, and on what, in package peer.

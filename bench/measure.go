@@ -32,34 +32,42 @@ func measure(o options, stderr io.Writer) ([]round, error) {
 	step := steps(stderr, o.rounds*len(o.workloads))
 	rounds := make([]round, o.rounds)
 	for i := range rounds {
-		r := round{figures: make(map[cell]float64)}
-		peers := inTurn(o.peers, i)
-		for _, w := range o.workloads {
-			step(fmt.Sprintf("round %d of %d: %-9s", i+1, o.rounds, w.Name))
-			if w.Name == workload.Busy {
-				trip, err := benchmark(workload.RoundTrip)
-				if err != nil {
-					return nil, fmt.Errorf("round trip: %w", err)
-				}
-				r.roundTrip = workload.NsPerOp(trip)
-			}
-			for _, p := range peers {
-				if !w.Fits(p) {
-					continue
-				}
-				result, err := benchmark(func(b *testing.B) { w.Run(b, p) })
-				if err != nil {
-					return nil, fmt.Errorf("%s on %s: %w", w.Name, p.Name, err)
-				}
-				for _, f := range w.Figures {
-					r.figures[cell{f.Name, p.Name}] = f.Of(result)
-				}
+		rounds[i].figures = make(map[cell]float64)
+	}
+	for _, w := range o.workloads {
+		for i := range rounds {
+			step(fmt.Sprintf("%-10s round %d of %d", w.Name, i+1, o.rounds))
+			if err := rounds[i].add(w, inTurn(o.peers, i)); err != nil {
+				return nil, fmt.Errorf("%s: %w", w.Name, err)
 			}
 		}
-		rounds[i] = r
 	}
 	step("done")
 	return rounds, nil
+}
+
+// add measures w on peers.
+func (r *round) add(w workload.Workload, peers []peer.Peer) error {
+	if w.Name == workload.Busy {
+		trip, err := benchmark(workload.RoundTrip)
+		if err != nil {
+			return fmt.Errorf("round trip: %w", err)
+		}
+		r.roundTrip = workload.NsPerOp(trip)
+	}
+	for _, p := range peers {
+		if !w.Fits(p) {
+			continue
+		}
+		result, err := benchmark(func(b *testing.B) { w.Run(b, p) })
+		if err != nil {
+			return fmt.Errorf("on %s: %w", p.Name, err)
+		}
+		for _, f := range w.Figures {
+			r.figures[cell{f.Name, p.Name}] = f.Of(result)
+		}
+	}
+	return nil
 }
 
 // inTurn returns the peers in the order of a round: another is first in each, and

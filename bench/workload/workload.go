@@ -27,7 +27,8 @@ type Figure struct {
 	What string `json:"what"`
 }
 
-// All are the workloads.
+// All are the workloads, those with few goroutines first: the runtime keeps something
+// of each goroutine that there ever was, and every later garbage collection visits it.
 var All = []Workload{
 	one("alone", perCall, "one Do after another", alone, nil),
 	one("pair", perCall, "2 goroutines, each with its own key", pair, nil),
@@ -35,24 +36,24 @@ var All = []Workload{
 	one(Busy, perCall, "one Do after another, while another flight is in the air", busy, nil),
 	one("contended", perCall, "64 goroutines, 1,024 keys", contended, nil),
 	one("service", perCall, "64 goroutines, 1,024 skewed keys, fn hashes 4 KiB", service, nil),
-	one("stampede", perBurst, "10,000 callers join a flight: from its release to the last return", stampede, nil),
-	one("bystander", perBurst, "the longest Do of another key while 100,000 waiters land", bystander, nil),
 	one("dochan", perCall, "one DoChan after another", doChan, hasDoChan),
 	one("busychan", perCall, "one DoChan after another, while another flight is in the air", busyChan, hasDoChan),
 	one("recovery", perCall, "one Do after another, fn panics", recovery, recovers),
-	one("retained", perGroup, "what a Group keeps after 200,000 keys have landed", retained, nil),
-	one("flight", perPiece, "memory of a flight in the air", flight, nil),
-	one("waiter", perPiece, "memory of a waiter", waiter, nil),
+	oneWithContext("context", perCall, "one DoContext after another, with a context that could be cancelled", contextual),
+	oneWithContext("background", perCall, "one DoContext after another, with a context that can never be done", background),
 	{"saturated", peer.Baseline, []Figure{
 		{"saturated lone p50", "ns/lone-p50", "a Do with its own key, while another flight is in the air and twice as many goroutines as processors compute: median"},
 		{"saturated lone p90", "ns/lone-p90", "the same: 90th percentile"},
 		{"saturated crowd p50", "ns/crowd-p50", "the same, with eight callers: median"},
 		{"saturated crowd p90", "ns/crowd-p90", "the same, with eight callers: 90th percentile"},
 	}, saturated, nil},
-	oneWithContext("context", perCall, "one DoContext after another, with a context that could be cancelled", contextual),
-	oneWithContext("background", perCall, "one DoContext after another, with a context that can never be done", background),
 	oneWithContext("leave", perCaller, "10,000 callers wait in DoContext, and their context is cancelled: from that to the last return, for each", leave),
 	oneWithContext("onlooker", perBurst, "the longest DoContext of another key while 10,000 leave so", onlooker),
+	one("stampede", perBurst, "10,000 callers join a flight: from its release to the last return", stampede, nil),
+	one("bystander", perBurst, "the longest Do of another key while 100,000 waiters land", bystander, nil),
+	one("retained", perGroup, "what a Group keeps after 200,000 keys have landed", retained, nil),
+	one("flight", perPiece, "memory of a flight in the air", flight, nil),
+	one("waiter", perPiece, "memory of a waiter", waiter, nil),
 	oneWithContext("leaver", perPiece, "memory of a waiter in DoContext, without goroutines", leaver),
 }
 
