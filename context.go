@@ -3,6 +3,7 @@ package singleflight
 import (
 	"context"
 	"errors"
+	"time" //nolint:depguard // for a type that context.Context mentions
 )
 
 // This file is the calls with a context, from the caller's side.
@@ -12,6 +13,33 @@ import (
 var ErrAbandoned = errors.New("singleflight: all callers have left")
 
 const nilContext = "singleflight: nil context"
+
+// An origin is a context that never ends, with the values of another. A call that is made
+// with it finds there in which flight it is made.
+type origin[K comparable, V any] struct{ flight *waiters[K, V] }
+
+// originKey is the key under which a context has the origin that it is derived from.
+type originKey struct{}
+
+func (o origin[K, V]) Value(key any) any {
+	if key == (originKey{}) {
+		return o
+	}
+	return o.flight.values.Value(key)
+}
+
+func (origin[K, V]) Deadline() (deadline time.Time, ok bool) { return deadline, false }
+func (origin[K, V]) Done() <-chan struct{}                   { return nil }
+func (origin[K, V]) Err() error                              { return nil }
+
+// provide makes the context that fn gets, for r.
+func (w *waiters[K, V]) provide(r request[K, V], hosted bool) {
+	w.values, w.group = r.ctx, r.group
+	w.context = origin[K, V]{w}
+	if hosted {
+		w.context, w.abandon = context.WithCancelCause(w.context)
+	}
+}
 
 // DoContext is like [GroupOf.Do], but the caller leaves when ctx ends. It then returns
 // ctx.Err() at once, whatever fn does, and the other callers still get the result.
@@ -60,9 +88,7 @@ func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Co
 	if waitOrLeave(&g.address, l, done); l.left {
 		return v, ctx.Err(), false
 	}
-	w := l.flight.waiters
-	v, err = w.result.deliver()
-	return v, err, w.shared
+	return l.flight.waiters.result.deliver()
 }
 
 // DoChanContext is like [GroupOf.DoContext], but instead of waiting it returns a
@@ -91,11 +117,11 @@ func (g *GroupOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(contex
 			results <- ResultOf[V]{Err: ctx.Err()}
 			return
 		}
-		w := l.flight.waiters
-		if w.result.ending == panicked {
-			panic(w.result.err)
+		r := &l.flight.waiters.result
+		if r.ending == panicked {
+			panic(r.err)
 		}
-		results <- ResultOf[V]{w.result.val, w.result.err, w.shared}
+		results <- r.forChan()
 	}()
 	return results
 }
@@ -114,7 +140,7 @@ func check[V any](ctx context.Context, fn func(context.Context) (V, error)) {
 func (g *GroupOf[K, V]) request(ctx context.Context, fn func(context.Context) (V, error)) request[K, V] {
 	d := &g.address
 	r := request[K, V]{ctx: ctx, group: d, fn: fn}
-	if o, ok := ctx.Value(originKey{}).(*origin[K, V]); ok && o.group == d {
+	if o, ok := ctx.Value(originKey{}).(origin[K, V]); ok && o.flight.group == d {
 		r.inside = o.flight
 	}
 	return r
@@ -134,7 +160,7 @@ func (g *GroupOf[K, V]) board(ctx context.Context, key K, fn func(context.Contex
 		var f *flight[K, V]
 		if a, f = d.ClaimOrEnter(flight[K, V]{key: key, waiters: &l.waiters}); f != nil {
 			l.leaver.flight = f
-			go host(d, nil, f, fn)
+			go host(nil, f, fn)
 			return &l.leaver, nil
 		}
 	}
@@ -145,7 +171,7 @@ func (g *GroupOf[K, V]) board(ctx context.Context, key K, fn func(context.Contex
 	case refused:
 		return nil, ErrDeadlock
 	case leads:
-		go host(d, a, c.on, fn)
+		go host(a, c.on, fn)
 	}
 	return l, nil
 }
@@ -176,9 +202,8 @@ func (g *GroupOf[K, V]) doHere(ctx context.Context, key K, fn func(context.Conte
 	}
 	withContext := func() (V, error) { return fn(f.waiters.context) }
 	var res result[V]
-	shared = lead(d, a, f, withContext, &res)
-	v, err = res.deliver()
-	return v, err, shared
+	lead(d, a, f, withContext, &res)
+	return res.deliver()
 }
 
 // waitOrLeave returns when l's flight has landed or, if done is closed before that, when

@@ -763,7 +763,7 @@ func TestLeaveBetweenDoneAndTheLandingGetsTheResult(t *testing.T) {
 				<-f.turn
 				cancel()
 				requireWaiting(t, late)
-				f.waiters.result, f.waiters.shared = result[any]{val: 1}, true
+				f.waiters.result = result[any]{val: 1, shared: true}
 				f.waiters.release()
 				assert.Equal(t, outcome{val: 1, shared: true}, <-late)
 				if ownerLives {
@@ -891,14 +891,14 @@ func TestFnDoesNotBeginIfAllHaveLeftBeforeItsGoroutineRuns(t *testing.T) {
 	onBoth(t, func(t *testing.T, g group[string, any]) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &g.of("key").address
-			l := newLone[string, any](request[string, any]{ctx: t.Context()})
+			l := newLone(g.of("key").request(t.Context(), nil))
 			_, f := d.ClaimOrEnter(flight[string, any]{key: "key", waiters: &l.waiters})
 			l.leaver.flight = f
 			ended := make(chan struct{})
 			close(ended)
 			waitOrLeave(d, &l.leaver, ended)
 			require.True(t, l.leaver.left)
-			host(d, nil, f, neverWith(t))
+			host(nil, f, neverWith(t))
 			synctest.Wait()
 			requireRest(t, g)
 		})

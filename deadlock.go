@@ -19,49 +19,56 @@ import "errors"
 var ErrDeadlock = errors.New("singleflight: the call would wait for itself")
 
 // nest counts a call that is made in the flight of inside, and waits for that of w.
-func (w *waiters[K, V]) nest(inside *waiters[K, V]) {
+func (s *state[K, V]) nest(w, inside *waiters[K, V]) {
 	if inside == nil {
 		return
 	}
-	if w.nested == nil {
-		w.nested = make(map[*waiters[K, V]]int)
+	if s.nested == nil {
+		s.nested = make(map[*waiters[K, V]]map[*waiters[K, V]]int)
 	}
-	w.nested[inside]++
+	if s.nested[w] == nil {
+		s.nested[w] = make(map[*waiters[K, V]]int)
+	}
+	s.nested[w][inside]++
 }
 
 // unnest undoes nest.
-func (w *waiters[K, V]) unnest(inside *waiters[K, V]) {
+func (s *state[K, V]) unnest(w, inside *waiters[K, V]) {
 	if inside == nil {
 		return
 	}
-	w.nested[inside]--
-	if w.nested[inside] == 0 {
-		delete(w.nested, inside)
+	s.nested[w][inside]--
+	if s.nested[w][inside] == 0 {
+		delete(s.nested[w], inside)
+	}
+	if len(s.nested[w]) == 0 {
+		delete(s.nested, w)
 	}
 }
 
-// awaitedBy reports whether other is w, or waits for w, directly or by way of others. It
-// takes time in proportion to the flights that wait for w's.
-func (w *waiters[K, V]) awaitedBy(other *waiters[K, V]) bool {
-	if w == nil {
+// awaits reports whether the flight of w is that of inside, or waits for it, directly or
+// by way of others. It takes time in proportion to the flights that wait for that of inside.
+func (s *state[K, V]) awaits(w, inside *waiters[K, V]) bool {
+	if inside == nil {
 		return false // the call is not made in a flight
 	}
 	seen := make(map[*waiters[K, V]]bool)
-	var visit func(w *waiters[K, V]) bool
-	visit = func(w *waiters[K, V]) bool {
-		if w == nil || seen[w] {
+	var visit func(inside *waiters[K, V]) bool
+	visit = func(inside *waiters[K, V]) bool {
+		if seen[inside] {
 			return false
 		}
-		seen[w] = true
-		if w == other {
+		seen[inside] = true
+		if inside == w {
 			return true
 		}
-		for inside := range w.nested {
-			if visit(inside) {
+		for outer := range s.nested[inside] {
+			if visit(outer) {
 				return true
 			}
 		}
-		return w.next != nil && visit(w.next.waiters)
+		next := s.next[inside]
+		return next != nil && visit(next.flight.waiters)
 	}
-	return visit(w)
+	return visit(inside)
 }

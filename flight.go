@@ -59,18 +59,22 @@ type result[V any] struct {
 	val    V
 	err    error
 	ending ending
+	shared bool // more than one call gets it
 }
 
 // deliver ends a Do as fn ended.
-func (r *result[V]) deliver() (V, error) {
+func (r *result[V]) deliver() (v V, err error, shared bool) {
 	switch r.ending {
 	case panicked:
 		panic(r.err)
 	case exited:
 		runtime.Goexit()
 	}
-	return r.val, r.err
+	return r.val, r.err, r.shared
 }
+
+// forChan returns what a DoChan gets.
+func (r *result[V]) forChan() ResultOf[V] { return ResultOf[V]{r.val, r.err, r.shared} }
 
 // run calls fn, and returns how it ended. It does not return if fn calls Goexit.
 func (r *result[V]) run(fn func() (V, error)) (e ending) {
@@ -86,11 +90,10 @@ func (r *result[V]) run(fn func() (V, error)) (e ending) {
 }
 
 // lead runs fn as the leader of f, and lands f however fn ends. It does not
-// return if fn calls Goexit. It leaves the result in r, and reports whether
-// anybody shares it.
+// return if fn calls Goexit. It leaves the result in r.
 //
 // The leader has a claim in a, or, if a is nil, is alone at d.
-func lead[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func() (V, error), r *result[V]) (shared bool) {
+func lead[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func() (V, error), r *result[V]) {
 	r.ending = exited // unless run returns
 	defer func() {
 		if r.ending == exited {
@@ -99,7 +102,7 @@ func lead[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 		}
 	}()
 	r.ending = r.run(fn)
-	return land(d, a, f, r)
+	land(d, a, f, r)
 }
 
 // leadChan is the goroutine that leads a flight for DoChan. c is nil if the flight
@@ -113,7 +116,7 @@ func leadChan[K comparable, V any](d *address[K, V], a *activation[K, V], f *fli
 
 // host is the goroutine that leads a flight for calls that may leave. It does not call
 // fn if all have left before.
-func host[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func(context.Context) (V, error)) {
+func host[K comparable, V any](a *activation[K, V], f *flight[K, V], fn func(context.Context) (V, error)) {
 	w := f.waiters
 	withContext := func() (v V, err error) {
 		if err := w.context.Err(); err != nil {
@@ -121,12 +124,11 @@ func host[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 		}
 		return fn(w.context)
 	}
-	lead(d, a, f, withContext, &w.result)
+	lead(w.group, a, f, withContext, &w.result)
 }
 
-// land frees the key and then gives r to all callers that wait for it. It reports
-// whether more than one call gets it.
-func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], r *result[V]) (shared bool) {
+// land frees the key and then gives r to all callers that wait for it.
+func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], r *result[V]) {
 	if a == nil {
 		a = d.Leave(f)
 	}
@@ -138,20 +140,19 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 		<-f.turn
 	}
 	w, callers := f.waiters, f.callers()
-	shared = callers > 1
+	r.shared = callers > 1
 
 	if r.ending == panicked && (callers == 0 || f.results != nil || w != nil && w.channels != nil) {
 		go panic(r.err) // where nobody can recover it
 		select {}       // stay, for the crash dump
 	}
 	if f.results != nil {
-		f.results <- ResultOf[V]{r.val, r.err, shared}
+		f.results <- r.forChan()
 	}
 	if w != nil {
-		w.result, w.shared = *r, shared
+		w.result = *r
 		w.release()
 	}
-	return shared
 }
 
 // row is how many waiters are released by one goroutine. It should be small
@@ -164,7 +165,7 @@ const row = 64
 // milliseconds, which the processors can share in this way.
 func (w *waiters[K, V]) release() {
 	for _, results := range w.channels {
-		results <- ResultOf[V]{w.result.val, w.result.err, w.shared}
+		results <- w.result.forChan()
 	}
 	for first := 0; first < len(w.turns); first += row {
 		w.turns[first] <- struct{}{}
@@ -190,6 +191,5 @@ func (w *waiters[K, V]) await(turn chan struct{}, seat int) (v V, err error, sha
 	for _, turn := range restOfRow(seat, w.turns) {
 		turn <- struct{}{}
 	}
-	v, err = w.result.deliver()
-	return v, err, w.shared
+	return w.result.deliver()
 }

@@ -154,9 +154,8 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 		f = c.on
 	}
 	var r result[V]
-	shared = lead(d, a, f, fn, &r)
-	v, err = r.deliver()
-	return v, err, shared
+	lead(d, a, f, fn, &r)
+	return r.deliver()
 }
 
 // DoChan is like Do, but instead of waiting for fn it returns a channel that will

@@ -64,20 +64,15 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 	if f, ok := s.flights[c.key]; !ok {
 		c.answer = leads
 		s.flights[c.key] = c.found(true)
-	} else if c.request != nil && c.request.inside.awaitedBy(f.waiters) {
+	} else if c.request != nil && s.awaits(f.waiters, c.request.inside) {
 		c.answer = refused
 	} else if f.callers() > 0 {
 		c.join(f)
-	} else if next := f.next(); next == nil {
-		c.answer = standby
-		f.waiters.next = c.found(false)
-	} else if next.hosted() && c.leaver == nil {
-		c.takeOver(next)
 	} else {
-		c.join(next)
+		s.wait(c, f)
 	}
 	if c.request != nil && c.answer != refused {
-		c.on.waiters.nest(c.request.inside)
+		s.nest(c.on.waiters, c.request.inside)
 	}
 	c.request, c.leaver = nil, nil // or the flight embedded in c would keep them
 	if c.answer != leads {
@@ -98,9 +93,7 @@ func (m done[K, V]) Handle(o *owner[K, V]) {
 	} else {
 		delete(s.forgotten, f)
 	}
-	if f.waiters != nil {
-		f.waiters.nested = nil
-	}
+	delete(s.nested, f.waiters)
 	beginNext(o, f)
 	f.turn <- struct{}{}
 }
@@ -112,14 +105,20 @@ type leave[K comparable, V any] struct{ leaver *leaver[K, V] }
 
 func (m leave[K, V]) Handle(o *owner[K, V]) {
 	l, s := m.leaver, stateOf(o)
-	f := l.flight
-	if before, ok := s.find(f); ok {
-		l.remove()
-		abandoned := f.callers() == 0
-		if abandoned && before != nil {
-			before.waiters.next = nil // f will not begin
+	if next, ok := s.find(l.flight); ok {
+		l.left = true
+		w := l.flight.waiters
+		w.leavers[len(w.leavers)-1].seat = l.seat
+		w.leavers = vacate(w.leavers, l.seat)
+		s.unnest(w, l.inside)
+		abandoned := l.flight.callers() == 0
+		if next == nil {
+			l.last = abandoned
+		} else if abandoned {
+			delete(s.next, next.after) // it will not begin
+		} else if next.requests != nil {
+			next.requests = vacate(next.requests, l.seat)
 		}
-		l.last = abandoned && before == nil
 	}
 	release(o)
 	l.turn <- struct{}{}
@@ -140,7 +139,7 @@ func newForget[K comparable, V any](key K, ifUnshared bool) *forget[K, V] {
 func (m *forget[K, V]) Handle(o *owner[K, V]) {
 	s := stateOf(o)
 	f, ok := s.flights[m.key]
-	free := !ok || !m.ifUnshared || f.callers() <= 1 && f.next() == nil
+	free := !ok || !m.ifUnshared || f.callers() <= 1 && s.next[f.waiters] == nil
 	if ok && free {
 		delete(s.flights, m.key)
 		if s.forgotten == nil {
@@ -168,8 +167,8 @@ func (m list[K, V]) Handle(o *owner[K, V]) {
 	all := make([]FlightOf[K], 0, len(s.flights)+len(s.forgotten))
 	for _, f := range s.flights {
 		all = append(all, f.describe(Flying))
-		if next := f.next(); next != nil {
-			all = append(all, next.describe(Waiting))
+		if next := s.next[f.waiters]; next != nil {
+			all = append(all, next.flight.describe(Waiting))
 		}
 	}
 	for f := range s.forgotten {

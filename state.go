@@ -10,9 +10,18 @@ import (
 
 // A state is what the owner owns.
 type state[K comparable, V any] struct {
-	flights   map[K]*flight[K, V]        // those that have their key; all have begun
-	forgotten map[*flight[K, V]]struct{} // the others, until they land
-	rest      chan struct{}              // closed when nothing is in flight; nil if no Wait has come
+	flights   map[K]*flight[K, V]                       // those that have their key; all have begun
+	forgotten map[*flight[K, V]]struct{}                // the others, until they land
+	next      map[*waiters[K, V]]*successor[K, V]       // by the abandoned flight that it waits for
+	nested    map[*waiters[K, V]]map[*waiters[K, V]]int // see deadlock.go
+	rest      chan struct{}                             // closed when nothing is in flight; nil if no Wait has come
+}
+
+// A successor is a flight that begins when an abandoned one ends.
+type successor[K comparable, V any] struct {
+	flight   *flight[K, V]
+	after    *waiters[K, V]   // of the abandoned one
+	requests []*request[K, V] // of flight's leavers, seat by seat; nil if a caller will lead
 }
 
 // A flight is one execution of a function.
@@ -37,38 +46,14 @@ type waiters[K comparable, V any] struct {
 	turns    []chan struct{}    // of Do, each with room
 	leavers  []*leaver[K, V]    // of calls that may leave, and have not
 
-	// Owned by the owner:
-	requests []*request[K, V]       // of leavers, while one of them will begin the flight; else nil
-	next     *flight[K, V]          // begins when this one, abandoned, ends; or nil
-	nested   map[*waiters[K, V]]int // calls that wait, by the flight they are made in; see deadlock.go
-
 	// Immutable when the flight has begun:
-	origin  origin[K, V]
-	context context.Context         // what fn gets: origin or derived from it; nil if it gets none
-	abandon context.CancelCauseFunc // ends context; nil if the leader is a caller
+	values  context.Context                           // the context of the call that asked for fn
+	group   *actor.Address[state[K, V], flight[K, V]] // that the flight is in
+	context context.Context                           // what fn gets; nil if it gets none
+	abandon context.CancelCauseFunc                   // ends context; nil if the leader is a caller
 
 	// Owned by the leader until the waiters are released, then theirs:
 	result result[V]
-	shared bool
-}
-
-// An origin is a context that never ends, with the values of another. It says in which
-// flight of which Group a call is made with it.
-type origin[K comparable, V any] struct {
-	context.Context // Background
-	values          context.Context
-	group           *actor.Address[state[K, V], flight[K, V]]
-	flight          *waiters[K, V]
-}
-
-// originKey is the key under which a context has the origin that it is derived from.
-type originKey struct{}
-
-func (o *origin[K, V]) Value(key any) any {
-	if key == (originKey{}) {
-		return o
-	}
-	return o.values.Value(key)
 }
 
 // A request is what a call with a context asks for.
@@ -104,15 +89,6 @@ func stateOf[K comparable, V any](o *owner[K, V]) *state[K, V] {
 	return &o.State
 }
 
-// provide makes the context that fn gets, for r.
-func (w *waiters[K, V]) provide(r request[K, V], hosted bool) {
-	w.origin = origin[K, V]{context.Background(), r.ctx, r.group, w}
-	w.context, w.abandon = &w.origin, nil
-	if hosted {
-		w.context, w.abandon = context.WithCancelCause(w.context)
-	}
-}
-
 // A lone is what the flight of a leaver that is alone has, in one piece: most calls
 // are alone.
 type lone[K comparable, V any] struct {
@@ -130,10 +106,7 @@ func newLone[K comparable, V any](r request[K, V]) *lone[K, V] {
 }
 
 // hosted reports whether no caller leads f, or will lead it.
-func (f *flight[K, V]) hosted() bool {
-	w := f.waiters
-	return w != nil && (w.abandon != nil || w.requests != nil)
-}
+func (f *flight[K, V]) hosted() bool { return f.waiters != nil && f.waiters.abandon != nil }
 
 // callers returns how many calls get the result of f: none if f is abandoned.
 func (f *flight[K, V]) callers() (n int) {
@@ -146,25 +119,18 @@ func (f *flight[K, V]) callers() (n int) {
 	return n
 }
 
-// next returns the flight that begins when f ends, or nil.
-func (f *flight[K, V]) next() *flight[K, V] {
-	if f.waiters == nil {
-		return nil
-	}
-	return f.waiters.next
-}
-
-// find reports whether f has not landed, and if it has not begun, either, which flight
-// it waits for.
-func (s *state[K, V]) find(f *flight[K, V]) (before *flight[K, V], ok bool) {
+// find reports whether f has not landed. If it has not begun, either, find returns it
+// as a successor.
+func (s *state[K, V]) find(f *flight[K, V]) (next *successor[K, V], ok bool) {
 	if _, ok := s.forgotten[f]; ok {
 		return nil, true
 	}
 	current, ok := s.flights[f.key]
-	if ok && current.next() == f {
-		return current, true
+	if !ok || current == f {
+		return nil, ok
 	}
-	return nil, current == f
+	next = s.next[current.waiters]
+	return next, next != nil && next.flight == f
 }
 
 // found makes c a flight of its own, which begins or has to wait.
@@ -180,7 +146,7 @@ func (c *call[K, V]) found(begins bool) *flight[K, V] {
 		l.flight = c.on
 		w.leavers = append(w.leavers, l)
 		if !begins {
-			w.requests = append(w.requests, c.request)
+			w.abandon = func(error) {} // until the flight begins
 			return c.on
 		}
 	}
@@ -198,9 +164,6 @@ func (c *call[K, V]) join(f *flight[K, V]) {
 	if c.leaver != nil {
 		c.leaver.flight, c.leaver.seat = f, len(w.leavers)
 		w.leavers = append(w.leavers, c.leaver)
-		if w.requests != nil {
-			w.requests = append(w.requests, c.request)
-		}
 	} else if c.results != nil {
 		w.channels = append(w.channels, c.results)
 	} else {
@@ -209,52 +172,62 @@ func (c *call[K, V]) join(f *flight[K, V]) {
 	}
 }
 
-// takeOver makes c, which never leaves, the leader of f, which has not begun. So
-// the leader of a flight that waits can only leave if all on it can.
-func (c *call[K, V]) takeOver(f *flight[K, V]) {
-	c.answer, c.on = standby, f
-	f.turn, f.results = c.turn, c.results
-	w := f.waiters
-	w.requests = nil
-	if c.request != nil {
-		w.provide(*c.request, false)
+// wait puts c on the flight that begins when f, which is abandoned, ends. If one of the
+// calls there never leaves, it will lead; so fn of a Do stays in its own goroutine.
+func (s *state[K, V]) wait(c *call[K, V], f *flight[K, V]) {
+	next := s.next[f.waiters]
+	if next == nil {
+		next = &successor[K, V]{flight: c.found(false), after: f.waiters}
+		if s.next == nil {
+			s.next = make(map[*waiters[K, V]]*successor[K, V])
+		}
+		s.next[f.waiters] = next
+		c.answer = standby
+	} else if next.requests != nil && c.leaver == nil {
+		c.takeOver(next.flight)
+		next.requests = nil
+	} else {
+		c.join(next.flight)
+	}
+	if c.leaver != nil && next.flight.hosted() {
+		next.requests = append(next.requests, c.request)
 	}
 }
 
-// remove takes l from its flight. The last leaver gets its seat.
-func (l *leaver[K, V]) remove() {
-	w := l.flight.waiters
-	last := len(w.leavers) - 1
-	w.leavers[last].seat = l.seat
-	w.leavers[l.seat] = w.leavers[last]
-	w.leavers[last] = nil
-	w.leavers = w.leavers[:last]
-	if w.requests != nil {
-		w.requests[l.seat] = w.requests[last]
-		w.requests[last] = nil
-		w.requests = w.requests[:last]
+// takeOver makes c, which never leaves, the leader of f, which has not begun.
+func (c *call[K, V]) takeOver(f *flight[K, V]) {
+	c.answer, c.on = standby, f
+	f.turn, f.results = c.turn, c.results
+	f.waiters.abandon = nil
+	if c.request != nil {
+		f.waiters.provide(*c.request, false)
 	}
-	w.unnest(l.inside)
-	l.left = true
+}
+
+// vacate removes a seat from a list. The last one gets it.
+func vacate[T any](list []*T, seat int) []*T {
+	last := len(list) - 1
+	list[seat], list[last] = list[last], nil
+	return list[:last]
 }
 
 // beginNext begins the flight that waits for f, which gets the key, and the claim of
 // the message that is being handled. If there is none, beginNext releases the claim.
 func beginNext[K comparable, V any](o *owner[K, V], f *flight[K, V]) {
-	next := f.next()
+	s := &o.State
+	next := s.next[f.waiters]
 	if next == nil {
 		release(o)
 		return
 	}
-	f.waiters.next = nil
-	o.State.flights[next.key] = next
-	if next.hosted() {
-		w := next.waiters
-		first := w.requests[0]
-		w.requests = nil
-		w.provide(*first, true)
-		go host(nil, o.Activation, next, first.fn)
+	delete(s.next, f.waiters)
+	f = next.flight
+	s.flights[f.key] = f
+	if f.hosted() {
+		first := next.requests[0]
+		f.waiters.provide(*first, true)
+		go host(o.Activation, f, first.fn)
 	} else {
-		next.turn <- struct{}{}
+		f.turn <- struct{}{}
 	}
 }

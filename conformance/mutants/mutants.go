@@ -16,7 +16,8 @@ var mutants = []mutant{
 	{"waiters are released before the key is free", []edit{
 		{"flight.go", "		w.release()\n", ""},
 		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", `	if w := f.waiters; w != nil {
-		w.result, w.shared = *r, f.callers() > 1
+		w.result = *r
+		w.result.shared = f.callers() > 1
 		w.release()
 	}
 	if a == nil {
@@ -25,8 +26,8 @@ var mutants = []mutant{
 `},
 	}},
 	{"shared is computed before the key is free", []edit{
-		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", "	shared = f.callers() > 1\n	if a == nil {\n		a = d.Leave(f)\n	}\n"},
-		{"flight.go", "	shared = callers > 1\n", ""},
+		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", "	r.shared = f.callers() > 1\n	if a == nil {\n		a = d.Leave(f)\n	}\n"},
+		{"flight.go", "	r.shared = callers > 1\n", ""},
 	}},
 	one("landing frees the key of a successor", "messages.go",
 		"if s.flights[f.key] == f {", "if true {"),
@@ -58,11 +59,12 @@ var mutants = []mutant{
 	one("a row is released by whoever panics or exits first", "flight.go", `	for _, turn := range restOfRow(seat, w.turns) {
 		turn <- struct{}{}
 	}
-	v, err = w.result.deliver()
-`, `	v, err = w.result.deliver()
+	return w.result.deliver()
+`, `	v, err, shared = w.result.deliver()
 	for _, turn := range restOfRow(seat, w.turns) {
 		turn <- struct{}{}
 	}
+	return v, err, shared
 `),
 
 	// Of endings.
@@ -133,17 +135,17 @@ var mutants = []mutant{
 	one("a leave is not answered", "messages.go",
 		"	release(o)\n	l.turn <- struct{}{}\n", "	release(o)\n"),
 	one("a call leaves though its flight has landed", "messages.go",
-		"	if before, ok := s.find(f); ok {\n", "	if before, ok := s.find(f); ok || true {\n"),
+		"	if next, ok := s.find(l.flight); ok {\n", "	if next, ok := s.find(l.flight); ok || true {\n"),
 	one("a leave in a later activation is taken for one on time", "state.go",
-		"	return nil, current == f\n", "	return nil, true\n"),
-	one("the last leaver does not learn its new seat", "state.go",
-		"	w.leavers[last].seat = l.seat\n", ""),
+		"	if !ok || current == f {\n		return nil, ok\n", "	if !ok || current == f || s.next[current.waiters] == nil {\n		return nil, true\n"),
+	one("the last leaver does not learn its new seat", "messages.go",
+		"		w.leavers[len(w.leavers)-1].seat = l.seat\n", ""),
 	one("the seat of a call that has left stays empty", "state.go",
-		"	w.leavers[l.seat] = w.leavers[last]\n", ""),
+		"	list[seat], list[last] = list[last], nil\n", "	list[last] = nil\n"),
 	one("a call that has left is counted", "state.go",
-		"	w.leavers = w.leavers[:last]\n", ""),
+		"	return list[:last]\n", "	return list\n"),
 	one("shared counts the calls that have left", "flight.go",
-		"	shared = callers > 1\n", "	shared = callers > 1 || w != nil && cap(w.leavers) > 1\n"),
+		"	r.shared = callers > 1\n", "	r.shared = callers > 1 || w != nil && cap(w.leavers) > 1\n"),
 	one("only the first row of leavers is released", "flight.go",
 		"first < len(w.leavers); first += row", "first < min(1, len(w.leavers)); first += row"),
 	one("the first of a row of leavers keeps the others waiting", "context.go",
@@ -151,15 +153,15 @@ var mutants = []mutant{
 	one("a flight keeps the fn of a call that waited for it, and has left", "messages.go",
 		"	c.request, c.leaver = nil, nil // or the flight embedded in c would keep them\n", ""),
 	one("a flight keeps the fn of those that waited for it", "state.go",
-		"		w.requests = nil\n		w.provide(", "		w.provide("),
+		"	delete(s.next, f.waiters)\n	f = next.flight\n", "	delete(s.next, f.waiters)\n	f = next.flight\n	if s.next != nil {\n		s.next[f.waiters] = next\n	}\n"),
 	one("a panic with a DoChanContext waiter is no crash", "context.go",
-		"		if w.result.ending == panicked {\n			panic(w.result.err)\n		}\n", ""),
+		"		if r.ending == panicked {\n			panic(r.err)\n		}\n", ""),
 
 	// Of fn's context.
-	one("fn's context has the deadline of a caller's", "state.go",
-		"origin[K, V]{context.Background(), r.ctx,", "origin[K, V]{r.ctx, r.ctx,"),
-	one("fn's context has no values", "state.go",
-		"origin[K, V]{context.Background(), r.ctx,", "origin[K, V]{context.Background(), context.Background(),"),
+	one("fn's context has the deadline of a caller's", "context.go",
+		"func (origin[K, V]) Deadline() (deadline time.Time, ok bool) { return deadline, false }", "func (o origin[K, V]) Deadline() (deadline time.Time, ok bool) { return o.flight.values.Deadline() }"),
+	one("fn's context has no values", "context.go",
+		"	w.values, w.group = r.ctx,", "	w.values, w.group = context.Background(),"),
 	one("fn's context ends with every caller that leaves", "context.go",
 		"		if l.last {\n", "		if l.flight.waiters.abandon != nil {\n"),
 	one("fn's context does not end", "context.go",
@@ -167,13 +169,13 @@ var mutants = []mutant{
 	one("fn's context ends without a cause", "context.go",
 		"			l.flight.waiters.abandon(ErrAbandoned)\n", "			l.flight.waiters.abandon(nil)\n"),
 	one("fn's context ends when fn returns", "flight.go",
-		"	lead(d, a, f, withContext, &w.result)\n", "	defer w.abandon(nil)\n	lead(d, a, f, withContext, &w.result)\n"),
+		"	lead(w.group, a, f, withContext, &w.result)\n", "	defer w.abandon(nil)\n	lead(w.group, a, f, withContext, &w.result)\n"),
 
 	// Of abandoned flights, and those that wait for them.
 	one("a call joins an abandoned flight", "messages.go",
 		"	} else if f.callers() > 0 {\n", "	} else if f.callers() >= 0 {\n"),
 	one("a function begins beside an abandoned one", "messages.go",
-		"	} else if next := f.next(); next == nil {\n		c.answer = standby\n		f.waiters.next = c.found(false)\n", "	} else if next := f.next(); next == nil {\n		c.answer = leads\n		s.forgotten = map[*flight[K, V]]struct{}{f: {}}\n		s.flights[c.key] = c.found(true)\n"),
+		"	} else {\n		s.wait(c, f)\n	}\n", "	} else {\n		c.answer = leads\n		s.forgotten = map[*flight[K, V]]struct{}{f: {}}\n		s.flights[c.key] = c.found(true)\n	}\n"),
 	one("fn begins though all have left", "flight.go",
 		"		if err := w.context.Err(); err != nil {\n", "		if err := w.context.Err(); err != nil && false {\n"),
 	one("a panic of an abandoned flight is lost", "flight.go",
@@ -181,41 +183,41 @@ var mutants = []mutant{
 	one("a flight that waits does not begin", "messages.go",
 		"	beginNext(o, f)\n	f.turn", "	release(o)\n	f.turn"),
 	one("a flight that waits begins twice", "state.go",
-		"	f.waiters.next = nil\n", ""),
+		"	delete(s.next, f.waiters)\n", ""),
 	one("a flight that begins gets no claim", "messages.go",
-		"	beginNext(o, f)\n	f.turn", "	next := f.next()\n	if beginNext(o, f); next != nil {\n		release(o)\n	}\n	f.turn"),
+		"	beginNext(o, f)\n	f.turn", "	next := s.next[f.waiters]\n	if beginNext(o, f); next != nil {\n		release(o)\n	}\n	f.turn"),
 	one("a flight that waits begins though all have left", "messages.go",
-		"			before.waiters.next = nil // f will not begin\n", ""),
-	one("a flight begins with the function of a call that has left", "state.go",
-		"		w.requests[l.seat] = w.requests[last]\n", ""),
+		"			delete(s.next, next.after) // it will not begin\n", ""),
+	one("a flight begins with the function of a call that has left", "messages.go",
+		"			next.requests = vacate(next.requests, l.seat)\n", "			next.requests = next.requests[:len(next.requests)-1]\n"),
 	one("Forget begins nothing", "messages.go",
 		"		beginNext(o, f)\n	} else", "		release(o)\n	} else"),
 	one("ForgetUnshared forgets a flight that calls wait for", "messages.go",
-		"f.callers() <= 1 && f.next() == nil\n", "f.callers() <= 1\n"),
-	one("a Do joins a flight whose callers may all leave before it begins", "messages.go",
-		"	} else if next.hosted() && c.leaver == nil {\n", "	} else if false {\n"),
-	one("a Do takes a flight over from a Do", "messages.go",
-		"	} else if next.hosted() && c.leaver == nil {\n", "	} else if c.leaver == nil {\n"),
+		"f.callers() <= 1 && s.next[f.waiters] == nil\n", "f.callers() <= 1\n"),
+	one("a Do joins a flight whose callers may all leave before it begins", "state.go",
+		"	} else if next.requests != nil && c.leaver == nil {\n", "	} else if false {\n"),
+	one("a Do takes a flight over from a Do", "state.go",
+		"	} else if next.requests != nil && c.leaver == nil {\n", "	} else if c.leaver == nil {\n"),
 
 	// Of calls that would wait for themselves.
 	one("no circle is seen", "messages.go",
-		"	} else if c.request != nil && c.request.inside.awaitedBy(f.waiters) {\n", "	} else if false {\n"),
+		"	} else if c.request != nil && s.awaits(f.waiters, c.request.inside) {\n", "	} else if false {\n"),
 	one("a circle of two is not seen", "deadlock.go",
-		"			if visit(inside) {\n", "			if inside == other {\n"),
+		"			if visit(outer) {\n", "			if outer == w {\n"),
 	one("a circle of three is not seen", "deadlock.go",
-		"			if visit(inside) {\n", "			if inside == other || inside.nested[other] > 0 {\n"),
+		"			if visit(outer) {\n", "			if outer == w || s.nested[outer][w] > 0 {\n"),
 	one("a circle through a flight that waits is not seen", "deadlock.go",
-		"	return w.next != nil && visit(w.next.waiters)\n", "	return false\n"),
+		"		return next != nil && visit(next.flight.waiters)\n", "		return next != nil && false\n"),
 	one("a call from another Group closes a circle", "context.go",
-		"; ok && o.group == d {\n", "; ok {\n"),
+		"; ok && o.flight.group == d {\n", "; ok {\n"),
 	one("the first call of a flight closes no circle", "messages.go",
 		"	if c.request != nil && c.answer != refused {\n", "	if c.request != nil && c.answer == joined {\n"),
-	one("a call that has left closes a circle", "state.go",
-		"	w.unnest(l.inside)\n", ""),
+	one("a call that has left closes a circle", "messages.go",
+		"		s.unnest(w, l.inside)\n", ""),
 	one("a call that has left takes others away", "deadlock.go",
-		"	w.nested[inside]--\n", "	w.nested[inside] = 0\n"),
+		"	s.nested[w][inside]--\n", "	s.nested[w][inside] = 0\n"),
 	one("a flight that has landed closes a circle", "messages.go",
-		"		f.waiters.nested = nil\n", ""),
+		"	delete(s.nested, f.waiters)\n", ""),
 
 	// Of what is in flight, and the wait for its end.
 	one("a forgotten flight is not in flight", "messages.go",
@@ -227,7 +229,7 @@ var mutants = []mutant{
 	one("channels are not counted as callers", "state.go",
 		"len(w.channels) + ", ""),
 	one("InFlight does not tell of the flight that waits", "messages.go",
-		"			all = append(all, next.describe(Waiting))\n", "			_ = next\n"),
+		"			all = append(all, next.flight.describe(Waiting))\n", "			_ = next\n"),
 	one("a flight that waits shows a context", "inspect.go",
 		" && s != Waiting", ""),
 	one("an abandoned flight is shown as flying", "inspect.go",
