@@ -6,16 +6,16 @@ import (
 	"time" //nolint:depguard // for a type that context.Context mentions
 )
 
-// This file is the calls with a context, from the caller's side.
+// This file is the caller's side of calls with a context.
 
-// ErrAbandoned is the cause ([context.Cause]) of the end of fn's context: all callers
-// of the flight have left.
+// ErrAbandoned is the cause ([context.Cause]) of the end of fn's context when all
+// callers of the flight have left.
 var ErrAbandoned = errors.New("singleflight: all callers have left")
 
 const nilContext = "singleflight: nil context"
 
-// An origin is a context that never ends, with the values of another. A call that is made
-// with it finds there in which flight it is made.
+// An origin is a context that never ends, with the values of a caller's. A call that is
+// made with it, or with one derived from it, finds there the flight that it is made in.
 type origin[K comparable, V any] struct{ flight *waiters[K, V] }
 
 // originKey is the key under which a context has the origin that it is derived from.
@@ -41,34 +41,33 @@ func (w *waiters[K, V]) provide(r request[K, V], hosted bool) {
 	}
 }
 
-// DoContext is like [GroupOf.Do], but the caller leaves when ctx ends. It then returns
-// ctx.Err() at once, whatever fn does, and the other callers still get the result.
-// If ctx is done before the call, DoContext returns ctx.Err() and starts nothing. If
-// ctx ends as the flight lands, DoContext may return either.
+// DoContext is like [GroupOf.Do], but the caller leaves when ctx ends: DoContext then
+// returns ctx.Err() at once, whatever fn does, and the other callers still get the
+// result. If ctx is done before the call, DoContext returns ctx.Err() and starts
+// nothing. If ctx ends as the flight lands, DoContext may return either.
 //
 // fn runs in a new goroutine. Its context has the values of ctx, but neither its
 // deadline nor its cancellation. It is cancelled when all callers of the flight have
 // left, with [ErrAbandoned] as its cause. It is not cancelled when fn returns, because
 // the result may depend on it; so if fn starts something that ends with its context,
 // fn must derive a context and cancel that. If ctx can never be done (its Done returns
-// nil) the caller never leaves: it runs fn itself, as in Do, and fn's context never ends.
+// nil), the caller never leaves: it runs fn itself, as in Do, and fn's context never ends.
 //
-// Calls of all kinds share flights. Do and DoChan never leave, so a flight with such
-// a caller is never abandoned. shared counts the callers that are left when the
-// flight lands.
+// Calls of all kinds share flights. Callers of Do and DoChan never leave, so a flight
+// with such a caller is never abandoned. shared counts the callers that are still on
+// the flight when it lands.
 //
 // A flight that all callers have left is abandoned. No call joins it, and no other
-// function of its key begins before its own has returned: calls that come meanwhile wait,
-// and then share one new flight. That runs the function of the first of them that
+// function of its key begins before its own has returned. Calls that come meanwhile
+// wait, and then share one new flight. It runs the function of the first of them that
 // cannot leave or, if all can, of one that has not left; if all have left, none.
 // [GroupOf.Forget] begins the new flight at once.
 //
 // A call made with fn's context, or one derived from it, that would wait for the flight
-// of fn itself, returns [ErrDeadlock] at once. So does a call that would wait round a
-// circle of flights of one Group; exactly one call of the circle is refused. It makes
-// no difference whether fn waits for the call to return. Circles through a Do or
-// DoChan, through several Groups, or through several shards of a Sharded are not
-// detected.
+// of fn itself returns [ErrDeadlock] at once, whether or not fn waits for the call. So
+// does a call that would close a circle of flights of one Group that wait for each other;
+// exactly one call of the circle is refused. Circles through a Do or DoChan, through
+// several Groups, or through several shards of a Sharded are not detected.
 //
 // If fn panics or calls [runtime.Goexit], so do all callers that have not left, as in
 // Do. If fn panics and all have left, the program crashes.
@@ -95,9 +94,9 @@ func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Co
 // channel that will receive the result, or ctx.Err() if ctx ends before. fn runs in
 // a new goroutine, even if ctx can never be done.
 //
-// As with [GroupOf.DoChan], the channel has room for the one value it gets, is never
-// closed, and need not be received from; the call leaves only when ctx ends. Channels of
-// one flight receive in any order. If fn panics while a DoChanContext waits, or after
+// As with [GroupOf.DoChan], the channel has room for its one value and is never closed,
+// and the caller need not receive from it; the call leaves only when ctx ends. Channels
+// of one flight receive in any order. If fn panics while a DoChanContext waits, or after
 // all callers have left, the program crashes. If fn calls [runtime.Goexit], the channel
 // gets [ErrGoexit].
 //
@@ -146,8 +145,8 @@ func (g *GroupOf[K, V]) request(ctx context.Context, fn func(context.Context) (V
 	return r
 }
 
-// board puts a call that may leave on a flight of key, and begins one if there is
-// none.
+// board puts a call that may leave on a flight of key. If there is none, board begins
+// one.
 func (g *GroupOf[K, V]) board(ctx context.Context, key K, fn func(context.Context) (V, error)) (*leaver[K, V], error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -207,7 +206,7 @@ func (g *GroupOf[K, V]) doHere(ctx context.Context, key K, fn func(context.Conte
 }
 
 // waitOrLeave returns when l's flight has landed or, if done is closed before that, when
-// the call has left it. If both happen, what the owner hears of first counts.
+// the call has left. If both happen, the message that the owner handles first counts.
 func waitOrLeave[K comparable, V any](d *address[K, V], l *leaver[K, V], done <-chan struct{}) {
 	select {
 	case <-l.turn:

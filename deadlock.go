@@ -2,17 +2,16 @@ package singleflight
 
 import "errors"
 
-// This file finds the calls that would wait for themselves.
+// This file detects calls that would wait for themselves.
 //
-// fn's context holds the flight that fn runs in, so a call that is made with it,
-// or with one derived from it, says where it is made. Each flight counts
-// the calls that wait for it by the flights they were made in. These are the
-// edges of a graph, from what waits to what it waits for. The owner adds
-// none that would close a circle. A landing takes the edges to the flight away, and
-// a call that leaves takes its own.
+// fn's context holds the flight that fn runs in, so a call made with it says where it is
+// made. For each flight the owner counts the calls that wait for it, by the flights they
+// were made in. These are the edges of a graph, from a flight that waits to one that it
+// waits for; the owner refuses a call whose edge would close a circle. A flight that
+// lands takes the edges to it away, and a call that leaves takes its own.
 //
-// Flights are represented by their waiters, which exist before the flight's place
-// in memory is known.
+// A flight is represented by its waiters, which exist before its place in memory is
+// known.
 
 // ErrDeadlock is what a call with a context returns if it would wait, directly or
 // by way of other flights of the same Group, for the flight that it is made in.
@@ -47,7 +46,7 @@ func (s *state[K, V]) unnest(w, inside *waiters[K, V]) {
 }
 
 // awaits reports whether the flight of w is that of inside, or waits for it, directly or
-// by way of others. It takes time in proportion to the flights that wait for that of inside.
+// through others. It takes time in proportion to the flights that wait for that of inside.
 func (s *state[K, V]) awaits(w, inside *waiters[K, V]) bool {
 	if inside == nil {
 		return false // the call is not made in a flight

@@ -9,8 +9,8 @@ import (
 	"runtime/debug"
 )
 
-// This file is a flight from the leader's side: it runs fn, lands, and gives
-// everybody the result.
+// This file is the leader's side of a flight: it runs fn, lands, and releases the
+// waiters.
 
 // ErrGoexit is the error that the channel of a DoChan or DoChanContext receives when fn,
 // instead of returning, called [runtime.Goexit].
@@ -36,8 +36,8 @@ func (p *PanicError) Unwrap() error {
 // newPanicError must be called while the stack still shows the panic.
 func newPanicError(value any) *PanicError {
 	stack := debug.Stack()
-	// The first line names a goroutine and its state. Neither will be true any
-	// more where the stack is read.
+	// The first line names a goroutine and its state, which will be wrong by the
+	// time the stack is read.
 	if _, rest, ok := bytes.Cut(stack, []byte("\n")); ok {
 		stack = rest
 	}
@@ -53,8 +53,8 @@ const (
 	exited          // err is ErrGoexit
 )
 
-// A result is what everybody on a flight gets. The ending is kept apart from
-// err because fn may return any error, even a *PanicError or ErrGoexit.
+// A result is what all calls on a flight get. The ending is kept apart from err
+// because fn may return any error, even a *PanicError or ErrGoexit.
 type result[V any] struct {
 	val    V
 	err    error
@@ -143,8 +143,8 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 	r.shared = callers > 1
 
 	if r.ending == panicked && (callers == 0 || f.results != nil || w != nil && w.channels != nil) {
-		go panic(r.err) // where nobody can recover it
-		select {}       // stay, for the crash dump
+		go panic(r.err) // where nothing can recover it
+		select {}       // keep this goroutine in the crash dump
 	}
 	if f.results != nil {
 		f.results <- r.forChan()
@@ -155,14 +155,14 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 	}
 }
 
-// row is how many waiters are released by one goroutine. It should be small
-// beside the run queue of a processor, which has room for 256.
+// row is how many waiters one goroutine releases. It should be small compared with the
+// run queue of a processor, which has room for 256.
 const row = 64
 
 // release gives the result to all waiters: first to channels, in the order in which
-// they joined, and then to those who wait for their turn. Of these, the leader wakes
-// the first of each row, and they wake the others. To wake thousands takes
-// milliseconds, which the processors can share in this way.
+// their calls joined, then to the calls that wait for their turn. Of these, the leader
+// wakes the first of each row, and these wake the others. To wake thousands takes
+// milliseconds; in this way the processors share them.
 func (w *waiters[K, V]) release() {
 	for _, results := range w.channels {
 		results <- w.result.forChan()
@@ -175,8 +175,8 @@ func (w *waiters[K, V]) release() {
 	}
 }
 
-// restOfRow returns those of a list of waiters that the one at a seat wakes when it is
-// released, before it does anything else.
+// restOfRow returns the waiters in a list that the one at a seat wakes when it is
+// released.
 func restOfRow[T any](seat int, list []T) []T {
 	if seat%row != 0 {
 		return nil
@@ -184,8 +184,8 @@ func restOfRow[T any](seat int, list []T) []T {
 	return list[seat+1 : min(seat+row, len(list))]
 }
 
-// await ends a Do that has joined, when the flight has landed. Until then the Do
-// refers only to what it got here: its key and its fn are not kept.
+// await ends a Do that has joined, when the flight has landed. It has no reference to
+// the call, so a Do that waits does not keep its key and its fn.
 func (w *waiters[K, V]) await(turn chan struct{}, seat int) (v V, err error, shared bool) {
 	<-turn
 	for _, turn := range restOfRow(seat, w.turns) {

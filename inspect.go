@@ -5,41 +5,39 @@ import (
 	"strconv"
 )
 
-// This file is for those who do not call fn: what is in flight, and when nothing
-// is any more.
+// This file reports what is in flight, and when nothing is.
 
-// A FlightOf is what [GroupOf.InFlight] tells of a flight.
+// A FlightOf describes a flight, in the result of [GroupOf.InFlight].
 type FlightOf[K comparable] struct {
 	Key     K
-	Callers int // that will get its result; none if all have left
+	Callers int // that will get its result; 0 if all have left
 	State   State
 
-	// Context is the one that fn got, if it is the fn of a DoContext or DoChanContext,
-	// else nil. Its values, such as a request's id or start, are those of that call's
-	// context. It is nil while State is Waiting.
+	// Context is the context that fn got, if a DoContext or DoChanContext began the
+	// flight, else nil. It has the values of that call's context, such as a request's
+	// id or start. It is nil while State is Waiting.
 	Context context.Context
 }
 
-// Flight is what InFlight of a [Group] tells of a flight.
+// Flight describes a flight of a [Group].
 type Flight = FlightOf[string]
 
 // A State says whether calls can join a flight.
 type State uint8
 
 const (
-	// Flying says that the next call with the key joins the flight.
+	// Flying: the next call with the key joins the flight.
 	Flying State = iota
 
-	// Forgotten says that the flight goes on for its callers, but that Forget has
-	// freed its key.
+	// Forgotten: Forget has freed the key, and the flight goes on for its callers.
 	Forgotten
 
-	// Abandoned says that all callers have left, and that fn has not returned yet.
-	// No call joins the flight. If Forget has freed its key, too, no call waits for it.
+	// Abandoned: all callers have left, and fn has not returned yet. No call joins the
+	// flight. If Forget has freed its key, no call waits for it either.
 	Abandoned
 
-	// Waiting says that the flight begins when the abandoned flight of its key ends or
-	// is forgotten.
+	// Waiting: the flight begins when the abandoned flight of its key ends or is
+	// forgotten.
 	Waiting
 )
 
@@ -58,7 +56,7 @@ func (s State) String() string {
 	return "State(" + strconv.Itoa(int(s)) + ")"
 }
 
-// describe returns what InFlight tells of f; s is what it is unless all callers have left.
+// describe returns what InFlight says of f; s is its state unless all callers have left.
 func (f *flight[K, V]) describe(s State) FlightOf[K] {
 	d := FlightOf[K]{Key: f.key, Callers: f.callers(), State: s}
 	if d.Callers == 0 {
@@ -71,11 +69,11 @@ func (f *flight[K, V]) describe(s State) FlightOf[K] {
 }
 
 // InFlight returns the flights of g, in no particular order: all that are in flight
-// at one moment between the call of InFlight and its return. Flights of keys that do
-// not equal themselves are left out.
+// at one moment between the call of InFlight and its return. It omits flights of keys
+// that do not equal themselves.
 //
-// While the owner makes the list, which takes longer the more flights there are, it
-// handles no other message. At rest InFlight returns nil, and starts nothing.
+// The owner makes the list, in time proportional to the number of flights, and handles
+// no other message meanwhile. At rest InFlight returns nil, and starts nothing.
 func (g *GroupOf[K, V]) InFlight() []FlightOf[K] {
 	a, ok := g.address.Claim()
 	if !ok {
@@ -87,10 +85,10 @@ func (g *GroupOf[K, V]) InFlight() []FlightOf[K] {
 }
 
 // Wait returns nil as soon as nothing is in flight in g, or ctx.Err() if ctx ends
-// before. Forgotten and abandoned flights, those that wait for them, and those whose
-// DoChan channels nothing receives from, are in flight until they land. Calls that
-// begin meanwhile are waited for, too; so at shutdown, first keep new calls away. Wait
-// does not see flights of keys that do not equal themselves.
+// before. Forgotten and abandoned flights, the flights that wait for these, and flights
+// whose DoChan channels nothing receives from are in flight until they land. Wait also
+// waits for calls that begin meanwhile; so at shutdown, first stop new calls. It does not
+// see flights of keys that do not equal themselves.
 //
 // Wait panics if ctx is nil.
 func (g *GroupOf[K, V]) Wait(ctx context.Context) error {

@@ -2,19 +2,18 @@ package singleflight
 
 import "github.com/actorflight/singleflight/actor"
 
-// This file is all that can be said to the owner, and what the owner does on
-// each message. The owner never blocks: every channel that it answers on has
-// room for the answer.
+// This file has all messages to the owner, and what the owner does on each. The owner
+// never blocks: every channel that it answers on has room for the answer.
 
-// A caller that is alone in a Group leaves its flight for an owner to find.
+// The note of a call that is alone in a Group is its flight.
 type (
 	address[K comparable, V any]    = actor.Address[state[K, V], flight[K, V]]
 	activation[K comparable, V any] = actor.Activation[state[K, V], flight[K, V]]
 	owner[K comparable, V any]      = actor.Owner[state[K, V], flight[K, V]]
 )
 
-// A call is one that asks the owner. It becomes a flight, the one embedded here,
-// or it joins another flight.
+// A call is a call that asks the owner. It begins a flight, the one embedded here,
+// or joins another.
 type call[K comparable, V any] struct {
 	flight[K, V]
 	request *request[K, V] // nil if the call has no context
@@ -30,10 +29,10 @@ type call[K comparable, V any] struct {
 type answer uint8
 
 const (
-	joined  answer = iota // another leads it
+	joined  answer = iota // another call leads it, or no caller
 	leads                 // the call leads it
-	standby               // the call, unless it may leave, leads it when its turn comes again
-	refused               // there is none: the call would wait for itself
+	standby               // it has not begun; unless the call may leave, it leads it, from its next turn
+	refused               // the call is on none: it would wait for itself
 )
 
 // newCall returns a call to be sent in a do. results is nil unless it is a DoChan.
@@ -42,9 +41,9 @@ func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
 }
 
 // newTurn returns a channel on which a call gets the answers to its messages, and the
-// landing of the flight that it has joined, or the begin of the one that it leads. There
-// are never more than two of them that it has not received. The channel has room for
-// both, so neither the owner nor a leader waits for the receiver.
+// landing of the flight that it has joined, or the beginning of the one that it leads. At
+// most two of these are sent and not received yet. The channel has room for both, so
+// neither the owner nor a leader waits for the receiver.
 func newTurn() chan struct{} { return make(chan struct{}, 2) }
 
 // release releases the claim of a message. With the last claim, nothing is in flight.
@@ -81,9 +80,9 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 	turn <- struct{}{}
 }
 
-// done comes from a leader whose fn has ended. The answer gives it the waiters. It
-// releases none of them before, and by then the key is free, or belongs to the flight
-// that waited for this one.
+// done comes from a leader whose fn has ended. The answer gives it the waiters. So when
+// the leader releases them, the key is free, or belongs to the flight that waited for
+// this one.
 type done[K comparable, V any] struct{ flight *flight[K, V] }
 
 func (m done[K, V]) Handle(o *owner[K, V]) {
@@ -124,8 +123,8 @@ func (m leave[K, V]) Handle(o *owner[K, V]) {
 	l.turn <- struct{}{}
 }
 
-// forget comes from anybody. A flight that is forgotten goes on for those who
-// joined it. The answer says whether the key is free.
+// forget comes from any goroutine. A flight that is forgotten goes on for the calls on
+// it. The answer says whether the key is free.
 type forget[K comparable, V any] struct {
 	key        K
 	ifUnshared bool      // spare a flight of several callers, or with another behind it

@@ -12,16 +12,15 @@ const shards = 64
 // seed is one for all, so that a key always belongs to the same shard.
 var seed = maphash.MakeSeed()
 
-// A ShardedOf is a [GroupOf] made of 64: each key belongs to one of them, by its
-// hash. Everything that GroupOf promises, it promises too, but for what concerns more
-// than one key: [ErrDeadlock], and the one moment of InFlight and Wait.
+// A ShardedOf is 64 Groups: each key belongs to one of them, by its hash. It promises
+// what [GroupOf] promises, except what concerns more than one key: [ErrDeadlock] does not
+// see circles through several shards, and InFlight and Wait ask one shard after another.
 //
-// Take it where calls with many different keys overlap all the time and their
-// functions do little, so that the one owner of a GroupOf is what they wait for.
-// There are 64 owners then, at most, and as calls that meet nobody need none,
-// seldom any. For one hot key it does nothing: its calls all meet in one shard.
-// Where functions query or compute, it makes no difference either; a GroupOf is
-// one word, and a ShardedOf is 4 KiB.
+// Use it where calls with many different keys overlap all the time and their functions
+// do little, so that the one owner of a GroupOf is the bottleneck. A ShardedOf has up to
+// 64 owners, and seldom any, because few calls meet in a shard. It does not help with one
+// hot key, whose calls all meet in one shard, nor where functions query or compute. A
+// GroupOf is one word, a ShardedOf 4 KiB.
 //
 // Keys of different shards may be used on both sides of a testing/synctest bubble's
 // border, but which keys these are differs from run to run.
@@ -36,8 +35,8 @@ type ShardedOf[K comparable, V any] struct {
 // Its methods are those of [ShardedOf].
 type Sharded = ShardedOf[string, any]
 
-// A shard of a 64-bit program fills a cache line of most machines, so that processors
-// that use different shards do not disturb each other.
+// A shard fills a cache line of most 64-bit machines, so that processors that use
+// different shards do not slow each other down.
 type shard[K comparable, V any] struct {
 	GroupOf[K, V]
 	_ [56]byte

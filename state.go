@@ -6,7 +6,7 @@ import (
 	"github.com/actorflight/singleflight/actor"
 )
 
-// This file is what the owner owns, and what it does with flights and their callers.
+// This file has what the owner owns, and what it does with flights and their callers.
 
 // A state is what the owner owns.
 type state[K comparable, V any] struct {
@@ -38,10 +38,10 @@ type flight[K comparable, V any] struct {
 	waiters *waiters[K, V] // nil if no call has joined, and fn gets no context
 }
 
-// waiters are the calls that wait for a flight, and what else a flight has that is more
-// than a lone Do's.
+// waiters are the calls that wait for a flight, and what a flight needs besides if its
+// fn gets a context.
 type waiters[K comparable, V any] struct {
-	// Owned by the owner until it answers done, then the leader's and the waiters':
+	// Owned by the owner until it answers done, then immutable:
 	channels []chan ResultOf[V] // of DoChan
 	turns    []chan struct{}    // of Do, each with room
 	leavers  []*leaver[K, V]    // of calls that may leave, and have not
@@ -52,7 +52,7 @@ type waiters[K comparable, V any] struct {
 	context context.Context                           // what fn gets; nil if it gets none
 	abandon context.CancelCauseFunc                   // ends context; nil if the leader is a caller
 
-	// Owned by the leader until the waiters are released, then theirs:
+	// Owned by the leader; immutable when it releases the waiters:
 	result result[V]
 }
 
@@ -66,31 +66,30 @@ type request[K comparable, V any] struct {
 
 // A leaver is a call that may leave the flight it is on.
 type leaver[K comparable, V any] struct {
-	// Immutable when the call is on a flight:
+	// Immutable once the call is on a flight:
 	turn   chan struct{}  // where the call waits for answers, and for the landing
 	inside *waiters[K, V] // as in request
 	flight *flight[K, V]  // that the call is on
 
-	// Owned by the owner until the flight lands, then the call's:
+	// Owned by the owner until the flight lands, then by the call:
 	seat int // where in flight.waiters.leavers the call is
 
 	// Written by the owner, before it answers leave:
 	left bool // the call has left
-	last bool // the flight is abandoned thereby
+	last bool // no caller is left; the flight is abandoned
 }
 
-// stateOf returns what the owner owns. In the beginning that is the flight that was
-// in the air before there was an owner.
+// stateOf returns what the owner owns. At first that is the flight of the call that was
+// alone.
 func stateOf[K comparable, V any](o *owner[K, V]) *state[K, V] {
-	if o.Left != nil {
-		o.State.flights = map[K]*flight[K, V]{o.Left.key: o.Left}
-		o.Left = nil // it may land before the owner ends, and need not be kept
+	if o.Note != nil {
+		o.State.flights = map[K]*flight[K, V]{o.Note.key: o.Note}
+		o.Note = nil // do not keep the flight until the owner ends
 	}
 	return &o.State
 }
 
-// A lone is what the flight of a leaver that is alone has, in one piece: most calls
-// are alone.
+// A lone is all that the flight of a leaver that is alone needs, in one allocation.
 type lone[K comparable, V any] struct {
 	waiters[K, V]
 	leaver leaver[K, V]
@@ -105,7 +104,7 @@ func newLone[K comparable, V any](r request[K, V]) *lone[K, V] {
 	return l
 }
 
-// hosted reports whether no caller leads f, or will lead it.
+// hosted reports whether a host leads f, or will, and no caller.
 func (f *flight[K, V]) hosted() bool { return f.waiters != nil && f.waiters.abandon != nil }
 
 // callers returns how many calls get the result of f: none if f is abandoned.

@@ -33,14 +33,14 @@ type (
 	owner      = Owner[ledger, *blob]
 )
 
-// A note releases its claim once the owner has written it down, and then
-// answers with all that is written, if anybody wants to know.
-type note struct {
+// A remark releases its claim once the owner has written it down, and then
+// answers with all that is written, if it has a channel for that.
+type remark struct {
 	text    string
 	handled chan<- []string
 }
 
-func (m note) Handle(o *owner) {
+func (m remark) Handle(o *owner) {
 	o.State.handled = append(o.State.handled, m.text)
 	handled := o.State.handled
 	o.Release()
@@ -49,7 +49,7 @@ func (m note) Handle(o *owner) {
 	}
 }
 
-// A kept note leaves its claim in force.
+// A kept remark keeps its claim.
 type kept struct{ text string }
 
 func (m kept) Handle(o *owner) { o.State.handled = append(o.State.handled, m.text) }
@@ -101,8 +101,8 @@ func end(t *testing.T, d *address) *activation {
 	t.Helper()
 	a := meet(t, d)
 	answer := make(chan []string, 1)
-	a.Send(note{})
-	a.Send(note{handled: answer})
+	a.Send(remark{})
+	a.Send(remark{handled: answer})
 	<-answer
 	return a
 }
@@ -118,7 +118,7 @@ func TestClaimBeginsNothingAtRest(t *testing.T) {
 	assert.Nil(t, d.current.Load())
 }
 
-func TestWhoeverIsAloneLeavesNothing(t *testing.T) {
+func TestALoneCallerLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it would fail if an owner were left
 		var d address
 		for range 3 {
@@ -139,25 +139,25 @@ func TestMessagesAreHandledInTheOrderOfSending(t *testing.T) {
 	b, alone := d.ClaimOrEnter(nil)
 	require.Nil(t, alone)
 	require.Same(t, a, b)
-	b.Send(note{"second", nil})
-	a.Send(note{"third", nil})
+	b.Send(remark{"second", nil})
+	a.Send(remark{"third", nil})
 	answer := make(chan []string, 1)
-	a.Send(note{"fourth", answer})
+	a.Send(remark{"fourth", answer})
 
 	assert.Equal(t, []string{"first", "second", "third", "fourth"}, <-answer)
 	requireRest(t, &d)
 }
 
-// A find answers with what was left for the owner.
-type find struct{ left chan<- **blob }
+// A find answers with the note that the owner has found.
+type find struct{ found chan<- **blob }
 
 func (m find) Handle(o *owner) {
-	left := o.Left
+	found := o.Note
 	o.Release()
-	m.left <- left
+	m.found <- found
 }
 
-func TestOwnerFindsWhatWasLeft(t *testing.T) {
+func TestOwnerFindsTheNote(t *testing.T) {
 	for name, claim := range map[string]func(*address) *activation{
 		"by Claim": func(d *address) *activation {
 			a, _ := d.Claim()
@@ -192,9 +192,9 @@ func TestLeaveFindsTheOthers(t *testing.T) {
 	require.Same(t, b, a)
 
 	// Both claims are good for a message.
-	a.Send(note{"alone before", nil})
+	a.Send(remark{"alone before", nil})
 	answer := make(chan []string, 1)
-	b.Send(note{"other", answer})
+	b.Send(remark{"other", answer})
 	assert.Equal(t, []string{"alone before", "other"}, <-answer)
 	requireRest(t, &d)
 }
@@ -215,13 +215,13 @@ func TestEntryIsCompleteBeforeItIsVisible(t *testing.T) {
 	watcher.Go(func() {
 		for range entries {
 			e := d.current.Load()
-			for e == nil || &e.left == seen.Load() {
+			for e == nil || &e.note == seen.Load() {
 				e = d.current.Load()
 			}
-			if e.left[len(e.left)-1] == 0 {
+			if e.note[len(e.note)-1] == 0 {
 				incomplete++
 			}
-			seen.Store(&e.left)
+			seen.Store(&e.note)
 		}
 	})
 	var left page
@@ -253,7 +253,7 @@ func (m lastRelease) Handle(o *owner) {
 func TestActivationIsOverBeforeTheAddressIsCleared(t *testing.T) {
 	var d address
 	a := meet(t, &d)
-	a.Send(note{})
+	a.Send(remark{})
 	claims := make(chan int64, 1)
 	a.Send(lastRelease{claims})
 	assert.Negative(t, <-claims)
@@ -289,9 +289,9 @@ func TestActivationMayCountMoreClaimsThan32BitsHold(t *testing.T) {
 	}
 	a.Send(age{})
 	require.Same(t, a, claim(t, &d))
-	a.Send(note{})
+	a.Send(remark{})
 	answer := make(chan []string, 1)
-	a.Send(note{handled: answer})
+	a.Send(remark{handled: answer})
 	assert.Len(t, <-answer, 2)
 	requireRest(t, &d)
 }
@@ -338,9 +338,9 @@ func TestMisusePanics(t *testing.T) {
 		a := d.Leave(alone)
 		assert.PanicsWithValue(t, leave, func() { d.Leave(alone) })
 		assert.PanicsWithValue(t, leave, func() { d.Leave(nil) })
-		a.Send(note{})
+		a.Send(remark{})
 		answer := make(chan []string, 1)
-		other.Send(note{handled: answer})
+		other.Send(remark{handled: answer})
 		<-answer
 		requireRest(t, &d)
 	})
@@ -348,20 +348,20 @@ func TestMisusePanics(t *testing.T) {
 		var d address
 		a := meet(t, &d)
 		assert.PanicsWithValue(t, "actor: Send of a nil message", func() { a.Send(nil) })
-		a.Send(note{})
-		a.Send(note{})
+		a.Send(remark{})
+		a.Send(remark{})
 	})
 	t.Run("Send after the end", func(t *testing.T) {
 		var d address
 		a := end(t, &d)
-		assert.PanicsWithValue(t, "actor: Send without a claim, in an activation that is over", func() { a.Send(note{}) })
+		assert.PanicsWithValue(t, "actor: Send without a claim, in an activation that is over", func() { a.Send(remark{}) })
 	})
 	t.Run("Send without a claim, before the end", func(t *testing.T) {
 		var d address
 		a := &activation{address: &d, mailbox: make(chan Message[ledger, *blob], mailboxSize)}
 		a.claims.Store(1)
-		a.Send(note{})
-		a.Send(note{})
+		a.Send(remark{})
+		a.Send(remark{})
 		assert.PanicsWithValue(t, "actor: Send without a claim, in an activation that has ended since", func() { a.own(nil) })
 	})
 	t.Run("Release twice", func(t *testing.T) {
@@ -374,7 +374,7 @@ func TestMisusePanics(t *testing.T) {
 		a := d.Leave(alone)
 		require.Same(t, other, a, "the other claim is in force")
 		answer := make(chan []string, 1)
-		a.Send(note{handled: answer})
+		a.Send(remark{handled: answer})
 		<-answer
 		requireRest(t, &d)
 	})
@@ -401,15 +401,15 @@ func TestOwnerWaitsWithoutYielding(t *testing.T) {
 			var d address
 			a := meet(t, &d)
 			for range messages - 1 {
-				claim(t, &d).Send(note{})
+				claim(t, &d).Send(remark{})
 			}
 			answer := make(chan []string, 1)
-			a.Send(note{handled: answer})
+			a.Send(remark{handled: answer})
 			<-answer
 			if strings.Contains(stackOf("actor.(*Activation[...]).own("), " [chan receive") {
 				asleep[messages]++
 			}
-			a.Send(note{handled: answer})
+			a.Send(remark{handled: answer})
 			<-answer
 		}
 	}
@@ -430,14 +430,14 @@ func stackOf(function string) string {
 	return ""
 }
 
-func TestClaimDoesNotWaitForWhoeverEndedTheActivation(t *testing.T) {
+func TestClaimDoesNotWaitForTheOwnerThatEndsTheActivation(t *testing.T) {
 	var d address
 	a := meet(t, &d)
 	a.claims.Store(over) // the one step of the end, but not yet the address
 	defer func() {       // let the owner go
 		a.claims.Store(2)
-		a.Send(note{})
-		a.Send(note{})
+		a.Send(remark{})
+		a.Send(remark{})
 	}()
 
 	requireRest(t, &d)
@@ -452,9 +452,9 @@ func TestEndClearsOnlyItsOwnActivation(t *testing.T) {
 	alone := enter(t, &d) // and then entered
 	entered := d.current.Load()
 
-	a.Send(note{})
+	a.Send(remark{})
 	answer := make(chan []string, 1)
-	a.Send(note{"last", answer})
+	a.Send(remark{"last", answer})
 	<-answer
 	assert.Same(t, entered, d.current.Load())
 	require.Nil(t, d.Leave(alone))
@@ -465,10 +465,10 @@ func TestAtRestBeforeTheAnswer(t *testing.T) {
 	for range 10_000 {
 		answer := make(chan []string, 1)
 		a := meet(t, &d)
-		a.Send(note{"first", nil})
-		a.Send(note{"last", answer})
+		a.Send(remark{"first", nil})
+		a.Send(remark{"last", answer})
 		require.Len(t, <-answer, 2, "a new activation starts with a new state")
-		require.Equal(t, int64(over), a.claims.Load(), "nobody can claim it")
+		require.Equal(t, int64(over), a.claims.Load(), "no caller can claim it")
 		require.Nil(t, d.current.Load(), "nothing is kept")
 		requireRest(t, &d)
 	}
@@ -481,16 +481,16 @@ func TestSendWaitsOnlyWhileTheMailboxIsFull(t *testing.T) {
 		gate := make(chan struct{})
 		a.Send(stop{gate})
 		synctest.Wait() // the owner has taken the message, and is held up
-		a.Send(note{"fits", nil})
+		a.Send(remark{"fits", nil})
 
 		for range mailboxSize - 1 {
-			claim(t, &d).Send(note{"fits", nil})
+			claim(t, &d).Send(remark{"fits", nil})
 		}
 		answer := make(chan []string, 1)
 		sent := make(chan struct{})
 		late := claim(t, &d)
 		go func() {
-			late.Send(note{"waits", answer})
+			late.Send(remark{"waits", answer})
 			close(sent)
 		}()
 		synctest.Wait()
@@ -514,14 +514,14 @@ func TestOwnerDoesNotWaitForItsStarter(t *testing.T) {
 		go func() {
 			for range mailboxSize + 1 {
 				a, _ := d.Claim()
-				a.Send(note{})
+				a.Send(remark{})
 			}
 			close(sent)
 		}()
 		<-sent
 		answer := make(chan []string, 1)
-		d.Leave(alone).Send(note{})
-		starter.Send(note{handled: answer})
+		d.Leave(alone).Send(remark{})
+		starter.Send(remark{handled: answer})
 		assert.Len(t, <-answer, mailboxSize+3)
 		requireRest(t, &d)
 	})
@@ -621,14 +621,14 @@ func (m hold) Handle(o *owner) {
 
 func TestNothingIsKeptAtRest(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, d *address, b *blob){
-		"by whoever was alone": func(t *testing.T, d *address, b *blob) {
+		"by the caller that was alone": func(t *testing.T, d *address, b *blob) {
 			_, alone := d.ClaimOrEnter(b)
 			require.Nil(t, d.Leave(alone))
 		},
 		"by the owner": func(t *testing.T, d *address, b *blob) {
 			a := meet(t, d)
 			a.Send(hold{b})
-			a.Send(note{"last", nil})
+			a.Send(remark{"last", nil})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -649,9 +649,9 @@ func TestNothingIsKeptAtRest(t *testing.T) {
 // drop lets go what was left.
 type drop struct{}
 
-func (drop) Handle(o *owner) { o.Left = nil }
+func (drop) Handle(o *owner) { o.Note = nil }
 
-func TestWhatWasLeftIsNotKeptAgainstTheOwnersWill(t *testing.T) {
+func TestTheNoteIsNotKeptIfTheOwnerDropsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d address
 		a, held := func() (*activation, weak.Pointer[blob]) {
@@ -667,8 +667,8 @@ func TestWhatWasLeftIsNotKeptAgainstTheOwnersWill(t *testing.T) {
 		synctest.Wait()
 		runtime.GC()
 		assert.Nil(t, held.Value())
-		a.Send(note{})
-		a.Send(note{})
+		a.Send(remark{})
+		a.Send(remark{})
 		synctest.Wait()
 		requireRest(t, &d)
 	})

@@ -9,13 +9,13 @@ import (
 // A room is the state: how many are in it, and how many were at most.
 type room struct{ inside, peak int }
 
-// A visitor leaves its name at the door for an owner to find.
+// A visitor that is alone leaves its name at the door for an owner to find.
 type (
 	door  = actor.Address[room, string]
 	owner = actor.Owner[room, string]
 )
 
-// enter keeps its claim: whoever enters will leave.
+// enter keeps its claim, for leave.
 type enter struct{ name string }
 
 func (m enter) Handle(o *owner) {
@@ -24,12 +24,12 @@ func (m enter) Handle(o *owner) {
 	o.State.peak = max(o.State.peak, o.State.inside)
 }
 
-// welcome counts whoever was alone in the room before there was an owner.
+// welcome counts the visitor that was alone in the room before there was an owner.
 func welcome(o *owner) {
-	if o.Left != nil {
-		fmt.Println(*o.Left, "was alone")
+	if o.Note != nil {
+		fmt.Println(*o.Note, "was alone")
 		o.State = room{inside: 1, peak: 1}
-		o.Left = nil
+		o.Note = nil
 	}
 }
 
@@ -46,8 +46,8 @@ func (m leave) Handle(o *owner) {
 	m.peak <- peak
 }
 
-// Visitors meet in a room. Nobody but its owner reads or writes the counts, and
-// when the last has left there is no owner. The first does not need one.
+// Visitors meet in a room. Only its owner reads and writes the counts. The first
+// visitor needs no owner, and the owner ends when the last visitor has left.
 func Example() {
 	var d door
 
@@ -61,7 +61,7 @@ func Example() {
 				a = d.Leave(alone)
 			}
 			if a == nil {
-				fmt.Println(name, "met nobody")
+				fmt.Println(name, "met no other")
 				return
 			}
 			peak := make(chan int, 1)
@@ -78,13 +78,13 @@ func Example() {
 	cyd()
 
 	_, ok := d.Claim()
-	fmt.Println("anybody inside:", ok)
+	fmt.Println("in use:", ok)
 
 	// Output:
-	// Ada met nobody
+	// Ada met no other
 	// Ada was alone
 	// Ada was one of 3
 	// Bob was one of 3
 	// Cyd was one of 3
-	// anybody inside: false
+	// in use: false
 }

@@ -39,13 +39,13 @@ mtype = { joined_, leads_, standby_ };
 /* Address: what it shows. The entry of call c, who is alone, is c; that of
  * activation a is CALLS + a. */
 byte current = NONE;
-byte left[CALLS] = NONE;     /* in an entry, by whoever is alone: its flight */
+byte note[CALLS] = NONE;     /* in an entry: the flight of the call that is alone */
 
 /* Activation, one per call at most */
 typedef Activation {
 	short claims;        /* made, or OVER */
 	byte released;
-	byte found;          /* the entry whose left the owner finds */
+	byte found;          /* the entry whose note the owner gets */
 	bool adopted;        /* it has */
 	byte byKey[KEYS] = NONE;
 	byte forgotten;      /* flights that have not landed, a bit each */
@@ -155,13 +155,13 @@ inline claimOrEnter(a, c) { STEP {
 			current = c; entered = true;
 			call[c].flight = c;
 #ifndef PUBLISHED_EARLY
-			left[c] = c
+			note[c] = c
 #endif
 		:: else -> entered = false
 		fi
 	   };
 #ifdef PUBLISHED_EARLY
-	   if :: entered -> left[c] = c :: else fi;
+	   if :: entered -> note[c] = c :: else fi;
 #endif
 	   if
 	   :: entered -> a = NONE; break
@@ -313,7 +313,7 @@ proctype owner(byte a) {
 			if                                 /* stateOf */
 			:: !act[a].adopted ->
 				act[a].adopted = true;
-				f = left[act[a].found];
+				f = note[act[a].found];
 				if :: f != NONE -> act[a].byKey[call[f].key] = f :: else fi
 			:: else
 			fi;

@@ -79,7 +79,7 @@ var mutants = []mutant{
 	one("Goexit is taken for a return", "flight.go",
 		"			r.err = ErrGoexit\n", "			r.err, r.ending = ErrGoexit, returned\n"),
 	one("a panic with a DoChan waiter is no crash", "flight.go",
-		"		go panic(r.err) // where nobody can recover it\n		select {}       // stay, for the crash dump\n", ""),
+		"		go panic(r.err) // where nothing can recover it\n		select {}       // keep this goroutine in the crash dump\n", ""),
 	one("a returned PanicError is taken for a panic", "flight.go",
 		"	switch r.ending {\n", "	if _, ok := r.err.(*PanicError); ok {\n		r.ending = panicked\n	}\n	switch r.ending {\n"),
 
@@ -87,8 +87,8 @@ var mutants = []mutant{
 	one("an activation that is over stays at the address", "actor/actor.go",
 		"		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing\n", ""),
 	{"the first flight is kept by the owner", []edit{
-		{"state.go", "	if o.Left != nil {\n", "	if o.State.flights == nil {\n"},
-		{"state.go", "		o.Left = nil // it may land before the owner ends, and need not be kept\n", ""},
+		{"state.go", "	if o.Note != nil {\n", "	if o.State.flights == nil {\n"},
+		{"state.go", "		o.Note = nil // do not keep the flight until the owner ends\n", ""},
 	}},
 	one("a claim is not released when a call joins", "messages.go",
 		"	if c.answer != leads {\n		release(o)\n", "	if c.answer > leads {\n		release(o)\n"),
@@ -263,9 +263,9 @@ var mutants = []mutant{
 
 	// Of misuse of package actor.
 	one("a second Leave evicts the caller that is alone", "actor/actor.go",
-		"e != nil && &e.left == alone && ", "e != nil && e.activation == nil && "),
+		"e != nil && &e.note == alone && ", "e != nil && e.activation == nil && "),
 	one("a caller leaves an activation twice", "actor/actor.go",
-		"	e.activation.alone = nil\n", ""),
+		"	e.activation.note = nil\n", ""),
 	one("a claim is released twice", "actor/actor.go",
 		"	o.claimed = false\n", ""),
 	one("a message is sent to an activation that is over", "actor/actor.go",
@@ -284,8 +284,8 @@ var mutants = []mutant{
 		{"actor/actor.go", "	released int64 //", "	released int32 //"},
 	}},
 	{"an entry is visible before it is complete", []edit{
-		{"actor/actor.go", "e = &entry[S, F]{left: left}", "e = new(entry[S, F])"},
-		{"actor/actor.go", "				return nil, &e.left\n", "				e.left = left\n				return nil, &e.left\n"},
+		{"actor/actor.go", "e = &entry[S, N]{note: note}", "e = new(entry[S, N])"},
+		{"actor/actor.go", "				return nil, &e.note\n", "				e.note = note\n				return nil, &e.note\n"},
 	}},
 	{"the address is cleared before the activation is over", []edit{
 		{"actor/actor.go", "	if o.claims.CompareAndSwap(o.released, over) {\n		o.address.current.CompareAndSwap(&o.entry, nil) // keep nothing\n",
@@ -299,7 +299,7 @@ var mutants = []mutant{
 	one("whoever enters takes the place of others", "actor/actor.go",
 		"			if d.current.CompareAndSwap(nil, e) {", "			if d.current.Store(e); true {"),
 	one("whoever leaves does not see others come", "actor/actor.go",
-		"&e.left == alone && d.current.CompareAndSwap(e, nil) {\n", "&e.left == alone {\n		d.current.Store(nil)\n"),
+		"&e.note == alone && d.current.CompareAndSwap(e, nil) {\n", "&e.note == alone {\n		d.current.Store(nil)\n"),
 	one("two begin two activations", "actor/actor.go",
 		"		if d.current.CompareAndSwap(e, &fresh.entry) {", "		if d.current.Store(&fresh.entry); true {"),
 	{"the owner yields before it waits", []edit{
@@ -307,25 +307,25 @@ var mutants = []mutant{
 		{"actor/actor.go", "	\"math\"\n", "	\"math\"\n	\"runtime\"\n"},
 	}},
 	one("the owner adopts the first flight after the first message", "messages.go",
-		"	c, s := m.call, stateOf(o)\n", "	c, s := m.call, &o.State\n	if o.Left != nil {\n		clear(stateOf(o).flights)\n	}\n"),
+		"	c, s := m.call, stateOf(o)\n", "	c, s := m.call, &o.State\n	if o.Note != nil {\n		clear(stateOf(o).flights)\n	}\n"),
 	{"the owner starts after its starter has sent", []edit{
 		{"actor/actor.go", "	\"math\"\n", "	\"math\"\n	\"runtime\"\n"},
 		{"actor/actor.go", "	claims atomic.Int64 // claims made, or over; 64 bits, because it only grows\n", `	claims atomic.Int64
 
 	pending atomic.Bool
 	starter [24]byte
-	theirs  *F // who was alone
+	found   *N
 `},
 		{"actor/actor.go", "			fresh.claims.Store(2) // the caller's, and that of the caller that is alone\n", `			fresh.claims.Store(2)
 			fresh.pending.Store(true)
 			fresh.starter = goroutine()
 `},
-		{"actor/actor.go", "			go fresh.own(&e.left) // before any Send: others may fill the mailbox\n", "			fresh.theirs = &e.left\n"},
+		{"actor/actor.go", "			go fresh.own(&e.note) // before any Send: others may fill the mailbox\n", "			fresh.found = &e.note\n"},
 		{"actor/actor.go", "	a.mailbox <- m\n}\n", `	a.mailbox <- m
 	if a.pending.Load() && a.starter == goroutine() {
 		a.pending.Store(false)
-		go a.own(a.theirs)
-		a.theirs = nil
+		go a.own(a.found)
+		a.found = nil
 	}
 }
 
