@@ -140,7 +140,7 @@ func (g *GroupOf[K, V]) request(ctx context.Context, fn func(context.Context) (V
 	d := &g.address
 	r := request[K, V]{ctx: ctx, group: d, fn: fn}
 	if o, ok := ctx.Value(originKey{}).(origin[K, V]); ok && o.flight.group == d {
-		r.inside = o.flight
+		r.inside = o.flight // one of another Group cannot close a circle here
 	}
 	return r
 }

@@ -208,8 +208,6 @@ var mutants = []mutant{
 		"			if visit(outer) {\n", "			if outer == w || s.nested[outer][w] > 0 {\n"),
 	one("a circle through a flight that waits is not seen", "deadlock.go",
 		"		return next != nil && visit(next.flight.waiters)\n", "		return next != nil && false\n"),
-	one("a call from another Group closes a circle", "context.go",
-		"; ok && o.flight.group == d {\n", "; ok {\n"),
 	one("the first call of a flight closes no circle", "messages.go",
 		"	if c.request != nil && c.answer != refused {\n", "	if c.request != nil && c.answer == joined {\n"),
 	one("a call that has left closes a circle", "messages.go",
