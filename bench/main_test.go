@@ -104,14 +104,13 @@ func TestCallsWithAContextHaveTheirOwnTable(t *testing.T) {
 	var text bytes.Buffer
 	r.print(&text)
 	assert.Contains(t, text.String(), `
-| workload | x-sync | actorflight | resenje |
-|:--- | ---:| ---:| ---:|
-| alone | 100ns | 0.50 | 9.00 |
+| workload | x-sync | actorflight | resenje | what is measured |
+|:--- | ---:| ---:| ---:| --- |
+| alone | 100ns | 0.50 | 9.00 | one Do after another |
 
-| workload | resenje | actorflight |
-|:--- | ---:| ---:|
-| leave | 300ns | 2.00 |
-`)
+| workload | resenje | actorflight | what is measured |
+|:--- | ---:| ---:| --- |
+| leave | 300ns | 2.00 | 10,000 callers wait`)
 }
 
 func TestSpreadIsTheMiddleHalfOfTheRounds(t *testing.T) {

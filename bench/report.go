@@ -121,11 +121,8 @@ func (r report) print(w io.Writer) {
 			fmt.Fprintf(w, "%s\n\n", r.table(baseline, rows))
 		}
 	}
-	for _, row := range r.Rows {
-		fmt.Fprintf(w, "- %s: %s\n", row.Name, row.What)
-	}
 	if r.Busy != (spread{}) {
-		fmt.Fprintf(w, "\nA Do of actorflight that asks an owner, as in busy, takes %s. A round trip between two goroutines takes %s; the Do takes %.1f of them.\n",
+		fmt.Fprintf(w, "A Do of actorflight that asks an owner, as in busy, takes %s. A round trip between two goroutines takes %s; the Do takes %.1f of them.\n",
 			duration(r.Busy.Median), duration(r.RoundTrip.Median), r.Trips.Median)
 	}
 }
@@ -152,6 +149,7 @@ func (r report) table(baseline string, rows []row) string {
 	for _, name := range others {
 		header = append(header, name)
 	}
+	header = append(header, "what is measured")
 	t := table.NewWriter()
 	t.AppendHeader(header)
 	t.SetColumnConfigs(columns)
@@ -170,7 +168,7 @@ func (r report) table(baseline string, rows []row) string {
 				cells = append(cells, e.Ratio.text(ratio))
 			}
 		}
-		t.AppendRow(cells)
+		t.AppendRow(append(cells, row.What))
 	}
 	return t.RenderMarkdown()
 }
