@@ -111,7 +111,7 @@ func abandon(t *testing.T, g group[string, any]) job {
 func TestCallerLeavesAtOnceWhenItsContextEnds(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		for name, begin := range map[string]func(job){
-			"nobody's":                          func(job) {},
+			"no caller's":                       func(job) {},
 			"Do's":                              func(j job) { goDo(g, "key", j.plain) },
 			"DoChan's":                          func(j job) { g.DoChan("key", j.plain) },
 			"DoContext's":                       func(j job) { doContext(t.Context(), g, j.run) },
@@ -255,7 +255,7 @@ func TestFnsContextHasTheValuesOfTheFirstCallersAndNoEndOfItsOwn(t *testing.T) {
 		assert.Equal(t, outcome{err: context.DeadlineExceeded}, <-first)
 		assert.NoError(t, fn.Err(), "the second caller waits")
 		j.end <- 1
-		assert.Equal(t, outcome{val: 1}, <-second, "nobody shares the result with it")
+		assert.Equal(t, outcome{val: 1}, <-second, "no other call gets the result")
 		synctest.Wait()
 		assert.NoError(t, fn.Err(), "what fn has returned may depend on it")
 	})
@@ -410,7 +410,7 @@ func TestNoCallJoinsAnAbandonedFlight(t *testing.T) {
 					calls = append(calls, goDo(g, "key", next.plain), received(g.DoChan("key", next.plain)))
 					requireWaiting(t, calls...)
 					assert.Empty(t, next.begun, "two functions of a key would run")
-					old.end <- "nobody wants it"
+					old.end <- "unwanted"
 					next.requireBegun(t)
 					requireWaiting(t, calls...)
 					next.end <- 1

@@ -45,7 +45,7 @@ func ExampleGroupOf_DoChan() {
 	// {Val:the answer Err:<nil> Shared:true}
 }
 
-// Whoever has no more time leaves the channel behind. The function goes on, for
+// A caller that has no more time leaves the channel behind. The function goes on, for
 // others who wait for it; Forget makes the next call a new attempt.
 func ExampleGroupOf_DoChan_timeout() {
 	var g singleflight.Group
@@ -126,7 +126,7 @@ func ExampleGroupOf_Forget() {
 	slow := make(chan struct{})
 
 	before := g.DoChan("stock", func() (any, error) { <-slow; return 3, nil })
-	// Somebody writes: the stock is 2 now.
+	// A write: the stock is 2 now.
 	g.Forget("stock")
 	after, _, _ := g.Do("stock", func() (any, error) { return 2, nil })
 	close(slow)
@@ -146,18 +146,18 @@ func ExampleGroupOf_ForgetUnshared() {
 
 	fmt.Println("not in flight:", g.ForgetUnshared("key"))
 	g.DoChan("key", fn)
-	fmt.Println("nobody joined:", g.ForgetUnshared("key"))
+	fmt.Println("alone:", g.ForgetUnshared("key"))
 	landed := g.DoChan("key", fn)
 	g.DoChan("key", fn)
-	fmt.Println("somebody joined:", g.ForgetUnshared("key"))
+	fmt.Println("joined:", g.ForgetUnshared("key"))
 
 	close(slow)
 	<-landed
 
 	// Output:
 	// not in flight: true
-	// nobody joined: true
-	// somebody joined: false
+	// alone: true
+	// joined: false
 }
 
 // What is in flight, how many callers wait for it, and who asked first?

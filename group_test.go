@@ -22,9 +22,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Most tests run in a synctest bubble. There synctest.Wait returns when nobody
-// can go on without the test: then whoever has not started to run fn is
-// waiting for somebody else's.
+// Most tests run in a synctest bubble. There synctest.Wait returns when all goroutines
+// but the test's are blocked: then a call that has not begun to run its fn waits for
+// another's.
 
 // A group is a GroupOf or a ShardedOf.
 type group[K comparable, V any] interface {
@@ -493,7 +493,7 @@ func TestDoChanRunsFnOnANewGoroutineAndDoesNotWait(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		results := g.DoChan("key", behind(gate, func() (any, error) { return goroutine(), nil }))
-		close(gate) // if DoChan waited for fn, nobody would get here
+		close(gate) // if DoChan waited for fn, the test would not get here
 		assert.NotEqual(t, goroutine(), (<-results).Val)
 	})
 }
@@ -536,7 +536,7 @@ func goroutine() string {
 	return string(bytes.Fields(stack[:runtime.Stack(stack, false)])[1])
 }
 
-func TestNobodyIsReleasedBeforeTheKeyIsFree(t *testing.T) {
+func TestNoWaiterIsReleasedBeforeTheKeyIsFree(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := goDo(g, "key", behind(gate, value(1)))
@@ -559,7 +559,7 @@ func TestNobodyIsReleasedBeforeTheKeyIsFree(t *testing.T) {
 	})
 }
 
-func TestKeyIsFreeBeforeAnybodyIsReleased(t *testing.T) {
+func TestKeyIsFreeBeforeAnyCallIsReleased(t *testing.T) {
 	const callers, calls = 16, 2_000
 	for name, call := range map[string]func(group[string, int], func() (int, error)) int{
 		"Do": func(g group[string, int], fn func() (int, error)) int {
@@ -650,7 +650,7 @@ func TestForgetUnshared(t *testing.T) {
 		free  bool
 		after any // what a Do gets afterwards: the flight's value, or its own
 	}{
-		{"nobody joined", func(*testing.T, group[string, any], <-chan struct{}) {}, true, "own"},
+		{"no call joined", func(*testing.T, group[string, any], <-chan struct{}) {}, true, "own"},
 		{"a Do joined", func(t *testing.T, g group[string, any], _ <-chan struct{}) {
 			goDo(g, "key", never(t))
 		}, false, "flight's"},
@@ -701,7 +701,7 @@ func TestForgetOnARestingGroupStartsNothing(t *testing.T) {
 	})
 }
 
-func TestSharedIsFalseForACallNobodyJoins(t *testing.T) {
+func TestSharedIsFalseForACallThatNoOtherJoins(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		// Neither calls that came and went before nor one that was sent away
 		// by Forget are shared with.
@@ -797,7 +797,7 @@ func joinInAdvance(g *Group, results chan Result, calls ...*call[string, any]) *
 	return f
 }
 
-// Channels without room hold up whoever sends, so that the test can see whose
+// Channels without room hold up the sender, so that the test can see whose
 // turn it is.
 func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

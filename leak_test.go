@@ -40,12 +40,12 @@ var (
 )
 
 // storm makes calls of every kind, with every ending, from many goroutines. It
-// returns when all have returned, with the channels that nobody received from. If
+// returns when all have returned, with the channels that were not received from. If
 // callers leave, flights may go on that all have left.
 func storm(g group[string, any], callersLeave bool) (abandoned []<-chan Result) {
 	const callers, calls = 32, 300
 	ended, cancel := context.WithCancel(context.Background())
-	cancel() // or nobody would call while somebody waits
+	cancel() // or no call would come while another waits
 	open := make(chan struct{})
 	contexts := []context.Context{context.Background(), written{
 		context.Background(), func() <-chan struct{} { return open }, func() error { return nil },
@@ -160,7 +160,7 @@ func TestAtRestWhenTheLastCallReturns(t *testing.T) {
 	})
 }
 
-// A Forget that left its message behind would leave the group in the air for as
+// A Forget that left its message behind would keep the group in use for as
 // long as the owner takes to get there.
 func TestForgetReturnsWhenTheOwnerHasAnswered(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
@@ -181,7 +181,7 @@ func TestForgetReturnsWhenTheOwnerHasAnswered(t *testing.T) {
 	})
 }
 
-// Answers that nobody is there to take hold up the owner, so that the test can
+// Answers that no goroutine receives hold up the owner, so that the test can
 // see what it has done before.
 func TestOwnerAnswersLast(t *testing.T) {
 	t.Run("done", func(t *testing.T) {

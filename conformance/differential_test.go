@@ -426,7 +426,7 @@ type side struct {
 	doChan   func(string, func() (any, error)) channel
 	calls    []*sideCall // nil for what the side does not see
 	landings map[*flight]chan string
-	over     chan struct{} // closed when nobody need wait any longer
+	over     chan struct{} // closed when no call need wait any longer
 }
 
 // A contextGroup also has the calls with a context.

@@ -61,7 +61,7 @@ typedef Call {
 	mtype answer;        /* to do */
 	byte flight = NONE;  /* that the call is on */
 	bool left;           /* it */
-	bool last;           /* it is abandoned thereby */
+	bool last;           /* no caller is left */
 
 	byte leader;         /* of its flight: whose turn it waits for */
 	byte waiters;        /* of its flight, a bit each */
@@ -173,7 +173,7 @@ inline claimOrEnter(a, c) { STEP {
 	entered = false
 }}
 
-/* Leave, for whoever is alone: a is NONE if nobody has come. */
+/* Leave, by the call that is alone: a is NONE if no other has come. */
 inline leave(a) { STEP {
 	e = current;
 	if

@@ -33,11 +33,11 @@ func (m *monitor) Do(key string, fn func() (any, error)) (any, error) {
 	c := make(chan answer, 1)
 	m.requests <- request{key, fn, c}
 	a := <-c
-	runtime.KeepAlive(m) // it is closed when nobody can call it any more
+	runtime.KeepAlive(m) // it is closed when it is unreachable
 	return a.v, a.err
 }
 
-// A flight collects those who wait for it.
+// A flight collects the calls that wait for it.
 type flight struct {
 	result  answer
 	waiters []chan<- answer

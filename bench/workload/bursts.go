@@ -14,7 +14,7 @@ import (
 )
 
 // This file has the workloads of which each operation is a burst of calls that
-// are all in the air at the same time.
+// are all in progress at the same time.
 
 func stampede(b *testing.B, newGroup func() peer.Group) {
 	mean(b, perBurst, func() float64 {
@@ -60,7 +60,7 @@ func waiter(b *testing.B, newGroup func() peer.Group) {
 	memory(b, newGroup, func(int) string { return "key" })
 }
 
-// memory measures what 100,000 calls hold that are in the air. Their goroutines,
+// memory measures what 100,000 calls in progress hold. Their goroutines,
 // which wait before as they wait then, do not count.
 func memory(b *testing.B, newGroup func() peer.Group, key func(int) string) {
 	const n = 100_000
@@ -118,7 +118,7 @@ func prepare(g peer.Group, n int, key func(int) string) *swarm {
 func (s *swarm) launch() { close(s.launched) }
 func (s *swarm) land()   { close(s.landing) }
 
-// launch returns when all n calls are in the air.
+// launch returns when all n calls are in progress.
 func launch(b *testing.B, g peer.Group, n int, key func(int) string) *swarm {
 	b.Helper()
 	s := prepare(g, n, key)

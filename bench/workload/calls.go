@@ -39,7 +39,7 @@ func busy(b *testing.B, newGroup func() peer.Group) {
 	land()
 }
 
-// fly starts a flight that is in the air until land is called. land returns when
+// fly starts a flight that lands when land is called. land returns when
 // the call has.
 func fly(g peer.Group, key string) (land func()) {
 	flying, gate, landed := make(chan struct{}), make(chan struct{}), make(chan struct{})

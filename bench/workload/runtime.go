@@ -8,7 +8,7 @@ import (
 
 // This file asks the runtime what no peer tells.
 
-// AwaitRest returns when nobody but the caller can go on.
+// AwaitRest returns when all other goroutines are blocked.
 func AwaitRest() {
 	s := []metrics.Sample{
 		{Name: "/sched/goroutines/running:goroutines"},

@@ -56,7 +56,7 @@ var mutants = []mutant{
 		"w.channels = append(w.channels, c.results)", "w.channels = append([]chan ResultOf[V]{c.results}, w.channels...)"),
 	one("only the first row of waiters is released", "flight.go",
 		"first < len(w.turns); first += row", "first < min(1, len(w.turns)); first += row"),
-	one("a row is released by whoever panics or exits first", "flight.go", `	for _, turn := range restOfRow(seat, w.turns) {
+	one("the first of a row panics or exits before it wakes the others", "flight.go", `	for _, turn := range restOfRow(seat, w.turns) {
 		turn <- struct{}{}
 	}
 	return w.result.deliver()
@@ -294,9 +294,9 @@ var mutants = []mutant{
 		"	if o.claims.Load() == o.released {\n		o.claims.Store(over)\n"),
 	one("a claim is taken though the activation is over", "actor/actor.go",
 		"			if a.claims.Add(1) >= 0 {", "			if a.claims.Add(1); true {"),
-	one("whoever enters takes the place of others", "actor/actor.go",
+	one("a caller that enters takes the place of others", "actor/actor.go",
 		"			if d.current.CompareAndSwap(nil, e) {", "			if d.current.Store(e); true {"),
-	one("whoever leaves does not see others come", "actor/actor.go",
+	one("a caller that leaves does not see that others have come", "actor/actor.go",
 		"&e.note == alone && d.current.CompareAndSwap(e, nil) {\n", "&e.note == alone {\n		d.current.Store(nil)\n"),
 	one("two begin two activations", "actor/actor.go",
 		"		if d.current.CompareAndSwap(e, &fresh.entry) {", "		if d.current.Store(&fresh.entry); true {"),

@@ -60,7 +60,7 @@ func newGauge(fresh func(product int64) bool) *gauge {
 }
 
 // watch calls query, and counts it until it returns. The query must put its
-// result into the cache itself: then whoever comes next meets the query, as long
+// result into the cache itself: then the next caller meets the query, as long
 // as it runs, and after that the entry.
 func (g *gauge) watch(product int64, query func() (*Sales, error)) (*Sales, error) {
 	a, _ := g.address.Claim()

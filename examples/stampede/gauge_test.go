@@ -28,7 +28,7 @@ func TestGauge(t *testing.T) {
 		{"one during another", false, func(g *gauge) {
 			g.watch(1, func() (*Sales, error) { return g.watch(1, none) })
 		}, counts{Queries: 2, Expiries: 1, Overlaps: 1}},
-		{"one that nobody needed", true, func(g *gauge) { g.watch(1, none) }, counts{Queries: 1}},
+		{"one that was not needed", true, func(g *gauge) { g.watch(1, none) }, counts{Queries: 1}},
 		{"one that is cancelled", false, func(g *gauge) {
 			g.watch(1, func() (*Sales, error) { return nil, context.Canceled })
 		}, counts{Queries: 1, Expiries: 1, Cancelled: 1}},

@@ -12,7 +12,7 @@ import (
 	"github.com/jellydator/ttlcache/v3"
 )
 
-// A coalescer runs fn, or waits for somebody else's fn of the same key. The context
+// A coalescer runs fn, or waits for the fn of another call with the same key. The context
 // that it gives to fn says when fn is to stop.
 type coalescer func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error)
 
