@@ -26,18 +26,18 @@ type Flight = FlightOf[string]
 type State uint8
 
 const (
-	// Flying: the next call with the key joins the flight.
+	// Flying means that the next call with the key joins the flight.
 	Flying State = iota
 
-	// Forgotten: Forget has freed the key, and the flight goes on for its callers.
+	// Forgotten means that Forget has freed the key. The flight goes on for its callers.
 	Forgotten
 
-	// Abandoned: all callers have left, and fn has not returned yet. No call joins the
-	// flight. If Forget has freed its key, no call waits for it either.
+	// Abandoned means that all callers have left, and fn has not returned yet. No call
+	// joins the flight. If Forget has freed its key, no call waits for it either.
 	Abandoned
 
-	// Waiting: the flight begins when the abandoned flight of its key ends or is
-	// forgotten.
+	// Waiting means that the flight begins when the abandoned flight of its key ends or
+	// is forgotten.
 	Waiting
 )
 
