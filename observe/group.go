@@ -1,0 +1,110 @@
+package observe
+
+import (
+	"context"
+
+	"github.com/actorflight/singleflight"
+)
+
+// A GroupOf is a [singleflight.GroupOf] that is observed. It has the same methods, which
+// promise the same.
+//
+// The zero GroupOf is ready for use. A GroupOf must not be copied after first use, nor
+// its fields be changed. There is nothing to close. It has the size of a few KiB.
+type GroupOf[K comparable, V any] struct {
+	// Name tells the group from others, in metrics as the label group.
+	Name string
+
+	// Owner says, for the page, whose a flight is. It gets the context that fn got, in
+	// which it may find a user, a request or a trace. It is not called for a flight that
+	// a Do or DoChan has begun, as there is no context. It is called by the goroutine that
+	// writes the page, while fn runs.
+	Owner func(context.Context) string
+
+	group    singleflight.GroupOf[K, V]
+	observer observer[K, V]
+}
+
+// Group has the keys and values of the Group in golang.org/x/sync/singleflight.
+type Group = GroupOf[string, any]
+
+// A ShardedOf is a [singleflight.ShardedOf] that is observed, as a [GroupOf] is a
+// GroupOf of the library.
+type ShardedOf[K comparable, V any] struct {
+	Name  string                       // as in GroupOf
+	Owner func(context.Context) string // as in GroupOf
+
+	group    singleflight.ShardedOf[K, V]
+	observer observer[K, V]
+}
+
+// Sharded has the keys and values of the Group in golang.org/x/sync/singleflight.
+type Sharded = ShardedOf[string, any]
+
+// Do is [singleflight.GroupOf.Do].
+func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
+	return g.observer.do(&g.group, key, fn)
+}
+
+// DoChan is [singleflight.GroupOf.DoChan].
+func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan singleflight.ResultOf[V] {
+	return g.observer.doChan(&g.group, key, fn)
+}
+
+// DoContext is [singleflight.GroupOf.DoContext].
+func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	return g.observer.doContext(&g.group, ctx, key, fn)
+}
+
+// DoChanContext is [singleflight.GroupOf.DoChanContext].
+func (g *GroupOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
+	return g.observer.doChanContext(&g.group, ctx, key, fn)
+}
+
+// Forget is [singleflight.GroupOf.Forget].
+func (g *GroupOf[K, V]) Forget(key K) { g.group.Forget(key) }
+
+// ForgetUnshared is [singleflight.GroupOf.ForgetUnshared].
+func (g *GroupOf[K, V]) ForgetUnshared(key K) bool { return g.group.ForgetUnshared(key) }
+
+// InFlight is [singleflight.GroupOf.InFlight].
+func (g *GroupOf[K, V]) InFlight() []singleflight.FlightOf[K] {
+	return g.observer.inFlight(&g.group)
+}
+
+// Wait is [singleflight.GroupOf.Wait].
+func (g *GroupOf[K, V]) Wait(ctx context.Context) error { return g.group.Wait(ctx) }
+
+// Do is [singleflight.GroupOf.Do].
+func (s *ShardedOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
+	return s.observer.do(&s.group, key, fn)
+}
+
+// DoChan is [singleflight.GroupOf.DoChan].
+func (s *ShardedOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan singleflight.ResultOf[V] {
+	return s.observer.doChan(&s.group, key, fn)
+}
+
+// DoContext is [singleflight.GroupOf.DoContext].
+func (s *ShardedOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	return s.observer.doContext(&s.group, ctx, key, fn)
+}
+
+// DoChanContext is [singleflight.GroupOf.DoChanContext].
+func (s *ShardedOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
+	return s.observer.doChanContext(&s.group, ctx, key, fn)
+}
+
+// Forget is [singleflight.GroupOf.Forget].
+func (s *ShardedOf[K, V]) Forget(key K) { s.group.Forget(key) }
+
+// ForgetUnshared is [singleflight.GroupOf.ForgetUnshared].
+func (s *ShardedOf[K, V]) ForgetUnshared(key K) bool { return s.group.ForgetUnshared(key) }
+
+// InFlight is [singleflight.ShardedOf.InFlight].
+func (s *ShardedOf[K, V]) InFlight() []singleflight.FlightOf[K] {
+	return s.observer.inFlight(&s.group)
+}
+
+// Wait is [singleflight.ShardedOf.Wait].
+func (s *ShardedOf[K, V]) Wait(ctx context.Context) error { return s.group.Wait(ctx) }

@@ -1,0 +1,436 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/actorflight/singleflight"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// That the library's promises are kept is what ./conformance tests. Here is what is
+// counted and known besides.
+
+var errFn = errors.New("fn failed")
+
+// An observed group is both.
+type observed[K comparable, V any] interface {
+	group[K, V]
+	Observed
+	Forget(K)
+	Wait(context.Context) error
+}
+
+func onBoth[K comparable, V any](t *testing.T, test func(*testing.T, observed[K, V])) {
+	t.Run("GroupOf", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, new(GroupOf[K, V])) })
+	})
+	t.Run("ShardedOf", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, new(ShardedOf[K, V])) })
+	})
+}
+
+// counted are the figures of a group, but for the histogram.
+func counted(g Observed) reading {
+	r := g.report(0).reading
+	r.buckets, r.duration = [len(bounds) + 1]uint64{}, 0
+	return r
+}
+
+// plain calls f in a goroutine that may panic or exit.
+func plain(f func()) {
+	go func() {
+		defer func() { _ = recover() }()
+		f()
+	}()
+}
+
+// withEvery runs test with each kind of call, which may not panic if it has a channel.
+func withEvery(t *testing.T, test func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error)))) {
+	for name, call := range map[string]func(ctx context.Context, g observed[string, int], fn func() (int, error)){
+		"Do": func(_ context.Context, g observed[string, int], fn func() (int, error)) {
+			plain(func() { g.Do("key", fn) })
+		},
+		"DoChan": func(_ context.Context, g observed[string, int], fn func() (int, error)) { g.DoChan("key", fn) },
+		"DoContext": func(ctx context.Context, g observed[string, int], fn func() (int, error)) {
+			plain(func() { g.DoContext(ctx, "key", func(context.Context) (int, error) { return fn() }) })
+		},
+		"DoContext without end": func(_ context.Context, g observed[string, int], fn func() (int, error)) {
+			plain(func() {
+				g.DoContext(context.Background(), "key", func(context.Context) (int, error) { return fn() })
+			})
+		},
+		"DoChanContext": func(ctx context.Context, g observed[string, int], fn func() (int, error)) {
+			g.DoChanContext(ctx, "key", func(context.Context) (int, error) { return fn() })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, g observed[string, int]) {
+				test(t, g, name[:min(6, len(name))] != "DoChan", func(fn func() (int, error)) { call(t.Context(), g, fn) })
+			})
+		})
+	}
+}
+
+func never() (int, error) { panic("this fn must not be called") }
+
+func TestFlightsAndJoinedAreCounted(t *testing.T) {
+	withEvery(t, func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error))) {
+		for _, ending := range []struct {
+			fn    func() (int, error)
+			count func(*reading)
+		}{
+			{func() (int, error) { return 1, nil }, func(*reading) {}},
+			{func() (int, error) { return 1, errFn }, func(r *reading) { r.Failures[failed]++ }},
+			{func() (int, error) { return 1, context.Canceled }, func(r *reading) { r.Failures[failed]++ }},
+			{func() (int, error) { return 1, singleflight.ErrDeadlock }, func(r *reading) { r.Failures[failed]++ }},
+			{func() (int, error) { runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
+			{func() (int, error) { defer panic(1); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
+			{func() (int, error) { panic(1) }, func(r *reading) { r.Failures[panicked]++ }},
+			{func() (int, error) { panic(nil) }, func(r *reading) { r.Failures[panicked]++ }},
+			{func() (int, error) { return deep(300) }, func(r *reading) { r.Failures[panicked]++ }},
+		} {
+			want := counted(g)
+			if ending.count(&want); !panics && want.Failures[panicked] > 0 {
+				continue
+			}
+			for _, joining := range []int{0, 3} {
+				before := counted(g)
+				gate := make(chan struct{})
+				call(func() (int, error) { <-gate; return ending.fn() })
+				synctest.Wait()
+				for range joining {
+					call(never)
+				}
+				synctest.Wait()
+				close(gate)
+				synctest.Wait()
+				want := before
+				want.Flights++
+				want.Joined += uint64(joining)
+				ending.count(&want)
+				require.Equal(t, want, counted(g))
+			}
+		}
+	})
+}
+
+func deep(n int) (int, error) {
+	if n == 0 {
+		panic("deep")
+	}
+	defer func() {}()
+	return deep(n - 1)
+}
+
+// A call of DoChan that has joined counts at once, if the flight has begun.
+func TestJoinedCountsAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		gate := make(chan struct{})
+		g.DoChan("key", func() (int, error) { <-gate; return 1, nil })
+		g.DoChan("other", func() (int, error) { <-gate; return 1, nil })
+		synctest.Wait()
+		g.DoChan("key", never)
+		assert.Equal(t, uint64(1), counted(g).Joined)
+		close(gate)
+	})
+}
+
+// A call of DoChan that waits for its turn has joined nothing yet.
+func TestJoinedNeverShrinks(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		end := abandon(t, g)
+		results := g.DoChan("key", func() (int, error) { return 1, nil })
+		g.DoChan("key", never)
+		before := counted(g)
+		assert.Zero(t, before.Joined)
+		close(end)
+		<-results
+		synctest.Wait()
+		assert.Equal(t, uint64(1), counted(g).Joined)
+	})
+}
+
+// abandon makes a flight of "key" that all callers have left, and which ends with end.
+func abandon(t *testing.T, g observed[string, int]) (end chan struct{}) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	end = make(chan struct{})
+	g.DoChanContext(ctx, "key", func(context.Context) (int, error) { <-end; return 1, nil })
+	synctest.Wait()
+	cancel()
+	synctest.Wait()
+	return end
+}
+
+func TestLeavingIsCounted(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		end := abandon(t, g)
+		assert.Equal(t, reading{Flights: 1, Left: 1, Outlived: 1}, counted(g))
+
+		// One leaves before the flight that it waits for begins, and one has left before
+		// it was made.
+		ctx, cancel := context.WithCancel(t.Context())
+		withContext := func(context.Context) (int, error) { return never() }
+		left := g.DoChanContext(ctx, "key", withContext)
+		cancel()
+		assert.Equal(t, singleflight.ResultOf[int]{Err: context.Canceled}, <-left)
+		_, err, _ := g.DoContext(ctx, "key", withContext)
+		assert.Equal(t, context.Canceled, err)
+		assert.Equal(t, reading{Flights: 1, Left: 3, Outlived: 1}, counted(g))
+
+		close(end)
+		synctest.Wait()
+		assert.Equal(t, reading{Flights: 1, Left: 3, Outlived: 1, Failures: failures{abandoned: 1}}, counted(g))
+	})
+}
+
+// Others get the result of a flight whose own call has left.
+func TestOutlivedFlight(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		ctx, cancel := context.WithCancel(t.Context())
+		gate := make(chan struct{})
+		g.DoChanContext(ctx, "key", func(context.Context) (int, error) { <-gate; return 1, nil })
+		stays := g.DoChan("key", never)
+		cancel()
+		synctest.Wait()
+		close(gate)
+		assert.Equal(t, 1, (<-stays).Val)
+		synctest.Wait()
+		assert.Equal(t, reading{Flights: 1, Left: 1, Outlived: 1, Joined: 1}, counted(g))
+	})
+}
+
+func TestRefusedCallsAreCounted(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		_, err, _ := g.DoContext(t.Context(), "key", func(ctx context.Context) (int, error) {
+			again := func(context.Context) (int, error) { return never() }
+			r := <-g.DoChanContext(ctx, "key", again)
+			assert.Equal(t, singleflight.ErrDeadlock, r.Err)
+			v, err, _ := g.DoContext(ctx, "key", again)
+			return v, err
+		})
+		require.ErrorIs(t, err, singleflight.ErrDeadlock)
+		assert.Equal(t, reading{Flights: 1, Refused: 2, Failures: failures{failed: 1}}, counted(g))
+	})
+}
+
+// Calls that panic because of what they got are no calls.
+func TestMistakesAreNotCounted(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[any, int]) {
+		fn := func() (int, error) { return never() }
+		withContext := func(context.Context) (int, error) { return never() }
+		for _, mistake := range []func(){
+			func() { g.Do("key", nil) },
+			func() { g.DoChan("key", nil) },
+			func() { g.DoContext(t.Context(), "key", nil) },
+			func() { g.DoChanContext(t.Context(), "key", nil) },
+			func() { g.DoContext(nil, "key", withContext) },     //nolint:staticcheck // the mistake
+			func() { g.DoChanContext(nil, "key", withContext) }, //nolint:staticcheck // the mistake
+			func() { g.Do([]int{}, fn) },
+			func() { g.DoChan([]int{}, fn) },
+			func() { g.DoContext(t.Context(), []int{}, withContext) },
+			func() { g.DoChanContext(t.Context(), []int{}, withContext) },
+		} {
+			assert.Panics(t, mistake)
+		}
+		assert.Zero(t, counted(g))
+	})
+}
+
+// A key that does not equal itself is never joined, and InFlight does not show it.
+func TestNaN(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[float64, int]) {
+		gate := make(chan struct{})
+		for range 3 {
+			g.DoChan(math.NaN(), func() (int, error) { <-gate; return 1, nil })
+			assert.Zero(t, counted(g).Joined)
+		}
+		close(gate)
+		synctest.Wait()
+		assert.Equal(t, reading{Flights: 3}, counted(g))
+	})
+}
+
+type valueKey struct{}
+
+// A user's InFlight shows what the library's would: the record is hidden.
+func TestInFlightShowsFnsContext(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		gate := make(chan struct{})
+		fn := func() (int, error) { <-gate; return 1, nil }
+		got := make(chan context.Context, 1)
+		go g.Do("Do", fn)
+		g.DoChan("DoChan", fn)
+		ctx := context.WithValue(context.Background(), valueKey{}, "value")
+		go g.DoContext(ctx, "DoContext", func(ctx context.Context) (int, error) { got <- ctx; return fn() })
+		synctest.Wait()
+		contexts := make(map[string]context.Context)
+		for _, f := range g.InFlight() {
+			contexts[f.Key] = f.Context
+		}
+		fnCtx := <-got
+		assert.Equal(t, map[string]context.Context{"Do": nil, "DoChan": nil, "DoContext": fnCtx}, contexts)
+		assert.Equal(t, "value", fnCtx.Value(valueKey{}))
+		close(gate)
+	})
+}
+
+// rowsByKey returns the rows of a group, without what the clock on the wall says.
+func rowsByKey(g Observed) map[string]row {
+	rows := make(map[string]row)
+	for _, r := range g.report(maxRows).rows {
+		r.Since = nil
+		rows[r.Key+" "+r.State] = r
+	}
+	return rows
+}
+
+// The age is that of the flight, not of the call, nor of a flight around it.
+func TestAges(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		gate := make(chan struct{})
+		fn := func() (int, error) { <-gate; return 1, nil }
+		withContext := func(context.Context) (int, error) { return fn() }
+		go g.DoContext(t.Context(), "outer", func(ctx context.Context) (int, error) {
+			time.Sleep(time.Second)
+			v, err, _ := g.DoContext(ctx, "inner", withContext)
+			return v, err
+		})
+		time.Sleep(2 * time.Second)
+		go g.Do("Do", fn)
+		g.DoChan("DoChan", fn)
+		time.Sleep(3 * time.Second)
+		g.DoChan("DoChan", never)
+		rows := rowsByKey(g)
+		assert.Equal(t, map[string]row{
+			"outer flying":  {Key: "outer", State: "flying", Callers: 1, Age: age(5 * time.Second)},
+			"inner flying":  {Key: "inner", State: "flying", Callers: 1, Age: age(4 * time.Second)},
+			"Do flying":     {Key: "Do", State: "flying", Callers: 1, Age: age(3 * time.Second)},
+			"DoChan flying": {Key: "DoChan", State: "flying", Callers: 2, Age: age(3 * time.Second)},
+		}, rows)
+		r := g.report(0)
+		assert.Equal(t, 4, r.InFlight)
+		assert.Equal(t, 5, r.Waiting)
+		assert.Equal(t, age(5*time.Second), r.Oldest)
+		close(gate)
+	})
+}
+
+// What Forget has freed is older than what has the key.
+func TestAgesOfForgottenFlights(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		gate := make(chan struct{})
+		fn := func() (int, error) { <-gate; return 1, nil }
+		g.DoChan("key", fn)
+		time.Sleep(time.Second)
+		g.Forget("key")
+		first := make(chan struct{})
+		second := g.DoChan("key", func() (int, error) { <-first; return 1, nil })
+		time.Sleep(time.Second)
+		assert.Equal(t, map[string]row{
+			"key forgotten": {Key: "key", State: "forgotten", Callers: 1, Age: age(2 * time.Second)},
+			"key flying":    {Key: "key", State: "flying", Callers: 1, Age: age(time.Second)},
+		}, rowsByKey(g))
+
+		close(first)
+		<-second
+		synctest.Wait()
+		go g.Do("key", fn)
+		time.Sleep(time.Second)
+		assert.Equal(t, map[string]row{
+			"key forgotten": {Key: "key", State: "forgotten", Callers: 1, Age: age(3 * time.Second)},
+			"key flying":    {Key: "key", State: "flying", Callers: 1, Age: age(time.Second)},
+		}, rowsByKey(g))
+		close(gate)
+	})
+}
+
+// The flight behind an abandoned one has no age.
+func TestAbandonedAndWaiting(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		end := abandon(t, g)
+		time.Sleep(time.Second)
+		g.DoChan("key", func() (int, error) { return 1, nil })
+		r := g.report(maxRows)
+		assert.Equal(t, 1, r.InFlight)
+		assert.Equal(t, 1, r.Behind)
+		assert.Equal(t, 1, r.Waiting)
+		assert.Equal(t, map[string]row{
+			"key abandoned": {Key: "key", State: "abandoned", Age: age(time.Second)},
+			"key waiting":   {Key: "key", State: "waiting", Callers: 1, waits: true},
+		}, rowsByKey(g))
+		assert.NotNil(t, r.rows[0].Since)
+		assert.Nil(t, r.rows[1].Since)
+		close(end)
+	})
+}
+
+func TestDurations(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		for _, d := range []time.Duration{0, time.Second, time.Second + 1, time.Hour} {
+			g.Do("key", func() (int, error) { time.Sleep(d); return 1, nil })
+		}
+		r := g.report(0).reading
+		assert.Equal(t, time.Hour+2*time.Second+1, r.duration)
+		count, buckets := r.histogram()
+		assert.Equal(t, uint64(4), count)
+		assert.Len(t, buckets, len(bounds))
+		assert.Equal(t, uint64(1), buckets[0.0001])
+		assert.Equal(t, uint64(1), buckets[0.3])
+		assert.Equal(t, uint64(2), buckets[1])
+		assert.Equal(t, uint64(3), buckets[3])
+		assert.Equal(t, uint64(3), buckets[300])
+	})
+}
+
+// Every kind of call counts, and lone calls do not.
+func TestKeysJoinedMost(t *testing.T) {
+	withEvery(t, func(t *testing.T, g observed[string, int], _ bool, call func(func() (int, error))) {
+		for range 2 {
+			gate := make(chan struct{})
+			call(func() (int, error) { <-gate; return 1, nil })
+			synctest.Wait()
+			for range 4 {
+				call(never)
+			}
+			synctest.Wait()
+			close(gate)
+			synctest.Wait()
+		}
+		g.Do("alone", func() (int, error) { return 1, nil })
+		<-g.DoChan("alone, too", func() (int, error) { return 1, nil })
+		assert.Equal(t, []hot{{Key: "key", Joined: 8}}, g.report(1).top)
+		time.Sleep(halfLife)
+		assert.Equal(t, []hot{{Key: "key", Joined: 4}}, g.report(1).top)
+		time.Sleep(3 * halfLife)
+		assert.Empty(t, g.report(1).top)
+	})
+}
+
+// Where two keys have one place, that which is joined more stays.
+func TestPlaceOfTwoKeys(t *testing.T) {
+	var keys top[string]
+	p := keys.place(1)
+	require.Same(t, p, keys.place(1+uint64(len(keys))))
+	for range 10 {
+		p.join(1)
+		p.call(1, "more")
+		p.join(1)
+		p.join(2)
+		p.call(2, "less")
+		p.mayJoin(2)
+		p.leads(2)
+	}
+	assert.Equal(t, []hotKey[string]{{"more", 10}}, keys.most(maxTop))
+}

@@ -1,0 +1,110 @@
+package observe
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A record is what is known of one call, and of the flight of its fn. It is the
+// context that the library gets: that a flight shows fn's context to
+// [GroupOf.InFlight] makes its record found.
+type record struct {
+	// Immutable:
+	context.Context        // the caller's
+	hash            uint64 // of the key
+	came            uint64 // place.came when the call came
+	plain           bool   // the call has no context
+
+	steps atomic.Uint32 // called and left, as they come
+	begun atomic.Int64  // when fn began, by clock; 0 if it has not
+}
+
+// What may become of a call, in either order.
+const (
+	called uint32 = 1 << iota // its fn has been called
+	left                      // its context has ended, and it gets no result
+)
+
+type recordKey struct{}
+
+func (r *record) Value(key any) any {
+	if key == (recordKey{}) {
+		return r
+	}
+	return r.Context.Value(key)
+}
+
+// Err returns r itself when the context has ended. So r knows what the library returns
+// to a call that leaves from an error that fn returns.
+func (r *record) Err() error {
+	if r.Context.Err() == nil {
+		return nil
+	}
+	return r
+}
+
+func (r *record) Error() string { return r.Context.Err().Error() }
+
+// step adds s to what has become of the call, and reports whether both have.
+func (r *record) step(s uint32) (both bool) {
+	return r.steps.Or(s)&^s != 0
+}
+
+func (r *record) wasCalled() bool { return r.steps.Load()&called != 0 }
+
+// age returns for how long fn has run: 0 if it has not begun, or r is nil.
+func (r *record) age(now int64) age {
+	if r == nil {
+		return 0
+	}
+	begun := r.begun.Load()
+	if begun == 0 {
+		return 0
+	}
+	return max(0, age(now-begun))
+}
+
+// recordOf returns the record of a flight whose fn got ctx. No context inside, of
+// other flights, hides it.
+func recordOf(ctx context.Context) *record {
+	if ctx == nil {
+		return nil
+	}
+	r, _ := ctx.Value(recordKey{}).(*record)
+	return r
+}
+
+var base = time.Now()
+
+// clock returns the time since the program began, which is cheaper than the time.
+func clock() int64 { return int64(time.Since(base)) }
+
+// exiting reports whether a deferred function runs because of [runtime.Goexit], not of
+// a panic. To recover and panic again would lose the stack. It looks at the frames above
+// that of the function whose name ends with caller.
+func exiting(caller string) bool {
+	const more = 64
+	for skip := 2; ; skip += more {
+		var pcs [more]uintptr
+		n := runtime.Callers(skip, pcs[:])
+		if n == 0 {
+			return false
+		}
+		frames := runtime.CallersFrames(pcs[:n])
+		for {
+			frame, again := frames.Next()
+			if frame.Function == "runtime.Goexit" {
+				return true
+			}
+			if strings.HasSuffix(frame.Function, caller) {
+				return false
+			}
+			if !again {
+				break
+			}
+		}
+	}
+}
