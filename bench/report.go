@@ -116,7 +116,7 @@ func (r report) print(w io.Writer) {
 	fmt.Fprintf(w, "Ratios to the first column in the same round, medians of %d rounds; lower is better.\n", r.Rounds)
 	fmt.Fprintln(w, "In parentheses the quartiles, where they are more than a quarter apart.")
 	fmt.Fprintf(w, "%s, %s.\n\n", r.Machine, r.Go)
-	for _, baseline := range []string{peer.Baseline, peer.ContextBaseline} {
+	for _, baseline := range []string{peer.Baseline, peer.ContextBaseline, peer.Own} {
 		if rows := r.rowsBeside(baseline); len(rows) > 0 {
 			fmt.Fprintf(w, "%s\n\n", r.table(baseline, rows))
 		}

@@ -25,6 +25,8 @@ func (p *actorflight) DoContext(ctx context.Context, key string, fn func(context
 	return v, err
 }
 
+func (p *actorflight) InFlight() int { return len(p.g.InFlight()) }
+
 type actorflightSharded struct{ g singleflight.Sharded }
 
 func newActorflightSharded() Group { return new(actorflightSharded) }

@@ -27,13 +27,21 @@ type ContextDoer interface {
 	DoContext(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error)
 }
 
+// A Lister is a Group that can say what is in flight.
+type Lister interface {
+	ContextDoer
+
+	// InFlight lists the flights, and returns how many there are.
+	InFlight() int
+}
+
 // A Peer is a library.
 type Peer struct {
 	Name string
 	New  func() Group
 
-	// Recovers says that a panic of fn can be recovered by who calls Do, and
-	// that the key is free afterwards.
+	// Recovers says that the caller of Do can recover a panic of fn, and that the
+	// key is free afterwards.
 	Recovers bool
 }
 
@@ -45,6 +53,10 @@ const (
 	// ContextBaseline is what the others are compared with in calls with a context,
 	// which x/sync does not have.
 	ContextBaseline = "resenje"
+
+	// Observed is this library with package observe around it. It is compared with the
+	// library alone, and not with the others.
+	Observed = "observe"
 )
 
 // All are the peers.
@@ -59,4 +71,5 @@ var All = []Peer{
 	{Name: "go4", New: newGo4},
 	{Name: "groupcache", New: newGroupcache},
 	{Name: "monitor", New: newMonitor},
+	{Name: Observed, New: newObserved, Recovers: true},
 }

@@ -41,6 +41,9 @@ var All = []Workload{
 	one("recovery", perCall, "one Do after another, fn panics", recovery, recovers),
 	oneWithContext("context", perCall, "one DoContext after another, with a context that could be cancelled", contextual),
 	oneWithContext("background", perCall, "one DoContext after another, with a context that can never be done", background),
+	oneObserved("lone", perCall, "one Do after another", alone),
+	oneObserved("joined", perCall, "32 goroutines, one key", hotkey),
+	oneObserved("lone context", perCall, "one DoContext after another, with a context that could be cancelled", withContexts(contextual)),
 	{"saturated", peer.Baseline, []Figure{
 		{"saturated lone p50", "ns/lone-p50", "a Do with its own key, while another flight is in progress and twice as many goroutines as processors compute: median"},
 		{"saturated lone p90", "ns/lone-p90", "the same: 90th percentile"},
@@ -49,6 +52,8 @@ var All = []Workload{
 	}, saturated, nil},
 	oneWithContext("leave", perCaller, "10,000 callers wait in DoContext, and their context is cancelled: from that to the last return, for each", leave),
 	oneWithContext("onlooker", perBurst, "the longest DoContext of another key while 10,000 leave so", onlooker),
+	oneObserved("list", perBurst, "InFlight of 10,000 flights", list),
+	oneObserved("listed", perBurst, "the longest Do of another key while InFlight lists 10,000 flights", listed),
 	one("stampede", perBurst, "10,000 callers join a flight: from its release to the last return", stampede, nil),
 	one("bystander", perBurst, "the longest Do of another key while 100,000 waiters land", bystander, nil),
 	one("retained", perGroup, "what a Group keeps after 200,000 keys have landed", retained, nil),
@@ -67,10 +72,22 @@ func one(name string, unit Unit, what string, run func(*testing.B, func() peer.G
 
 // oneWithContext returns a workload of one figure, of calls with a context.
 func oneWithContext(name string, unit Unit, what string, run func(*testing.B, func() peer.ContextDoer)) Workload {
-	w := one(name, unit, what, func(b *testing.B, newGroup func() peer.Group) {
-		run(b, func() peer.ContextDoer { return newGroup().(peer.ContextDoer) })
-	}, hasDoContext)
+	w := one(name, unit, what, withContexts(run), hasDoContext)
 	w.Baseline = peer.ContextBaseline
+	return w
+}
+
+func withContexts(run func(*testing.B, func() peer.ContextDoer)) func(*testing.B, func() peer.Group) {
+	return func(b *testing.B, newGroup func() peer.Group) {
+		run(b, func() peer.ContextDoer { return newGroup().(peer.ContextDoer) })
+	}
+}
+
+// oneObserved returns a workload of one figure, of this library with package observe
+// around it and alone.
+func oneObserved(name string, unit Unit, what string, run func(*testing.B, func() peer.Group)) Workload {
+	w := one(name, unit, what, run, nil)
+	w.Baseline = peer.Own
 	return w
 }
 
@@ -90,8 +107,13 @@ const (
 // memory, in bytes.
 func (u Unit) IsTime() bool { return strings.HasPrefix(string(u), "ns/") }
 
-// Fits reports whether w can be run on p.
-func (w Workload) Fits(p peer.Peer) bool { return w.fit == nil || w.fit(p) }
+// Fits reports whether w is to be run on p.
+func (w Workload) Fits(p peer.Peer) bool {
+	if w.Baseline == peer.Own {
+		return p.Name == peer.Own || p.Name == peer.Observed
+	}
+	return p.Name != peer.Observed && (w.fit == nil || w.fit(p))
+}
 
 // Run runs w on p.
 func (w Workload) Run(b *testing.B, p peer.Peer) { w.run(b, p.New) }
