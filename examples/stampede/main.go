@@ -26,6 +26,10 @@
 // millisecond, as if few asked for each product. An entry that lives until the next
 // request makes use of a query that ran on.
 //
+// With -http :8080, a page at http://localhost:8080 shows what is in flight while the
+// rounds of this library run, and /metrics has the figures for Prometheus. The groups
+// are observed then, which costs less than a microsecond a call.
+//
 // Each client waits for an answer before it asks again, so a slow round gets
 // fewer requests. Expiries are counted as the queries that had to be made: those
 // that began while there was neither a fresh entry of the product nor another
@@ -100,7 +104,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "stampede:", err)
 		return badUsage
 	}
-	return status(ctx, o.run(ctx, append(stages(), impatient()), stdout, stderr), stderr)
+	return status(ctx, o.all(ctx, stdout, stderr), stderr)
+}
+
+// all does all stages, behind a window if o wants one.
+func (o options) all(ctx context.Context, stdout, stderr io.Writer) error {
+	patient, hasty := bare(), bare()
+	if o.http != "" {
+		w, address, err := openWindow(o.http)
+		if err != nil {
+			return fmt.Errorf("-http: %w", err)
+		}
+		defer w.Close()
+		patient, hasty = &w.patient, &w.impatient
+		fmt.Fprintf(stderr, "in flight: http://%s/?refresh=1, metrics: http://%s/metrics\n", address, address)
+	}
+	return o.run(ctx, append(stages(patient), impatient(hasty)), stdout, stderr)
 }
 
 // status says on stderr what went wrong, if anything did.

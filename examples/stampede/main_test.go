@@ -91,7 +91,7 @@ func TestHelp(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	temporary(t)
-	exit, stdout, stderr := exec(t.Context(), small(), stages())
+	exit, stdout, stderr := exec(t.Context(), small(), stages(bare()))
 	require.Equal(t, succeeded, exit, stderr)
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	require.Len(t, lines, 6, "head, three rounds, blank line, sentence")
@@ -107,7 +107,7 @@ func TestJSON(t *testing.T) {
 	temporary(t)
 	o := small()
 	o.json = true
-	exit, stdout, stderr := exec(t.Context(), o, stages())
+	exit, stdout, stderr := exec(t.Context(), o, stages(bare()))
 	require.Equal(t, succeeded, exit, stderr)
 	var report struct{ Rounds []outcome }
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
@@ -119,7 +119,7 @@ func TestJSON(t *testing.T) {
 		assert.Positive(t, r.Expiries)
 		assert.LessOrEqual(t, r.P50, r.P99)
 		assert.LessOrEqual(t, r.P99, r.Max)
-		if slices.Concat(stages()...)[i].coalesces {
+		if slices.Concat(stages(bare())...)[i].coalesces {
 			assert.Zero(t, r.Overlaps)
 			assert.InDelta(t, 1, r.QueriesPerExpiry, 0)
 		}
@@ -135,7 +135,7 @@ func busy() options {
 
 func TestImpatientTable(t *testing.T) {
 	temporary(t)
-	exit, stdout, stderr := exec(t.Context(), busy(), []stage{impatient()})
+	exit, stdout, stderr := exec(t.Context(), busy(), []stage{impatient(bare())})
 	require.Equal(t, succeeded, exit, stderr)
 	lines := strings.Split(strings.TrimRight(stdout, "\n"), "\n")
 	require.Len(t, lines, 6, "head, three rounds, blank line, sentence")
@@ -153,7 +153,7 @@ func TestImpatientJSON(t *testing.T) {
 	temporary(t)
 	o := small()
 	o.json = true
-	exit, stdout, stderr := exec(t.Context(), o, []stage{impatient()})
+	exit, stdout, stderr := exec(t.Context(), o, []stage{impatient(bare())})
 	require.Equal(t, succeeded, exit, stderr)
 	var report struct{ Rounds []outcome }
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
@@ -162,7 +162,7 @@ func TestImpatientJSON(t *testing.T) {
 		assert.True(t, r.Impatient)
 		assert.LessOrEqual(t, r.GaveUp, r.Requests)
 		assert.LessOrEqual(t, r.Cancelled+r.Wasted, r.Queries)
-		if impatient()[i].coalesces {
+		if impatient(bare())[i].coalesces {
 			assert.Zero(t, r.Overlaps)
 		}
 	}
@@ -198,7 +198,7 @@ func finishing(t *testing.T, turns int, o options, second stage) (exit int, stdo
 		return nil
 	}
 	var out, diagnostics bytes.Buffer
-	err := o.compare([]stage{stages()[0], second}, do, &out, &diagnostics)
+	err := o.compare([]stage{stages(bare())[0], second}, do, &out, &diagnostics)
 	exit = status(ctx, err, &diagnostics)
 	return exit, out.String(), diagnostics.String()
 }
@@ -235,7 +235,7 @@ func TestFinishedRoundsOfImpatientClientsAreReportedWhenInterrupted(t *testing.T
 		1 + 3*3 + 1: {"round", "no coalescing", "impatient clients", "no coalescing"},
 		1 + 3*3 + 2: {"round", "no coalescing", "impatient clients", "no coalescing", "x/sync DoChan"},
 	} {
-		exit, stdout, _ := finishing(t, turns, options{}, impatient())
+		exit, stdout, _ := finishing(t, turns, options{}, impatient(bare()))
 		assert.Equal(t, interrupted, exit)
 		var rows []string
 		for _, row := range regexp.MustCompile(`(?m)^  (\S+( \S+)*)`).FindAllStringSubmatch(stdout, -1) {
@@ -258,7 +258,7 @@ func TestInterruptedBeforeTheRounds(t *testing.T) {
 	temporary(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	exit, stdout, stderr := exec(ctx, small(), stages())
+	exit, stdout, stderr := exec(ctx, small(), stages(bare()))
 	assert.Equal(t, interrupted, exit)
 	assert.Empty(t, stdout)
 	assert.Contains(t, stderr, "stampede: interrupted\n")
@@ -266,7 +266,7 @@ func TestInterruptedBeforeTheRounds(t *testing.T) {
 
 func TestErrorsAreFailures(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()+"/missing")
-	exit, _, stderr := exec(t.Context(), small(), stages())
+	exit, _, stderr := exec(t.Context(), small(), stages(bare()))
 	assert.Equal(t, failed, exit)
 	assert.Contains(t, stderr, "missing")
 }

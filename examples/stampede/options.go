@@ -31,6 +31,7 @@ type options struct {
 	load
 	ttl    time.Duration
 	json   bool
+	http   string // address of the window, or ""
 	orders int
 }
 
@@ -54,6 +55,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.DurationVar(&o.ttl, "ttl", time.Second, "how long a cache entry lives")
 	flags.Uint64Var(&o.seed, "seed", 1, "what the orders and the clients are drawn from")
 	flags.BoolVar(&o.json, "json", false, "print JSON instead of a table")
+	flags.StringVar(&o.http, "http", "", "serve at this `address`, such as :8080, what is in flight in this library, and metrics")
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -28,8 +28,17 @@ type round struct {
 // A stage is one or more rounds that take turns.
 type stage []round
 
+// A group is one of this library, or one that is observed.
+type group interface {
+	Do(key string, fn func() (any, error)) (any, error, bool)
+	DoContext(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error, bool)
+}
+
+// bare returns a group of this library.
+func bare() group { return new(actorflight.Group) }
+
 // stages returns the stages of patient clients.
-func stages() []stage {
+func stages(g group) []stage {
 	return []stage{{
 		// It leaves long queues behind, so it takes no turns with the others.
 		{name: "no coalescing", coalesce: func(ctx context.Context, _ string, fn func(context.Context) (any, error)) (any, error) {
@@ -37,7 +46,7 @@ func stages() []stage {
 		}},
 	}, {
 		{name: "x/sync", coalesces: true, coalesce: coalescing(new(singleflight.Group))},
-		{name: "actorflight", coalesces: true, coalesce: coalescing(new(actorflight.Group))},
+		{name: "actorflight", coalesces: true, coalesce: coalescing(g)},
 	}}
 }
 
@@ -54,11 +63,11 @@ func coalescing(group interface {
 
 // impatient returns the stage of impatient clients. A request whose client has given
 // up leaves, whatever becomes of the query.
-func impatient() stage {
+func impatient(g group) stage {
 	return stage{
 		{name: "no coalescing", impatient: true, coalesce: alone},
 		{name: "x/sync DoChan", coalesces: true, impatient: true, coalesce: leaving(new(singleflight.Group))},
-		{name: "actorflight DoContext", coalesces: true, impatient: true, coalesce: abandoning(new(actorflight.Group))},
+		{name: "actorflight DoContext", coalesces: true, impatient: true, coalesce: abandoning(g)},
 	}
 }
 
@@ -81,9 +90,9 @@ func leaving(group *singleflight.Group) coalescer {
 }
 
 // abandoning returns a coalescer that cancels the query when all have left.
-func abandoning(group *actorflight.Group) coalescer {
+func abandoning(g group) coalescer {
 	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
-		v, err, _ := group.DoContext(ctx, key, fn)
+		v, err, _ := g.DoContext(ctx, key, fn)
 		return v, err
 	}
 }

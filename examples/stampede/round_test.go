@@ -59,7 +59,7 @@ func TestOverlapsAreFineElsewhere(t *testing.T) {
 
 func TestErrorsFailWhereQueriesAreCoalesced(t *testing.T) {
 	broken := func(context.Context, int64) (*Sales, error) { return nil, errors.New("broken") }
-	exit, _, stderr := one(t, broken, stages()[1][1])
+	exit, _, stderr := one(t, broken, stages(bare())[1][1])
 	assert.Equal(t, failed, exit)
 	assert.Regexp(t, `stampede: actorflight: 0 overlapping queries, [1-9]\d* failed requests\n`, stderr)
 }
@@ -86,7 +86,7 @@ func TestRoundsTakeTurns(t *testing.T) {
 func TestARoundAloneHasOneTurn(t *testing.T) {
 	o := options{load: load{duration: 4 * time.Second}}
 	turns := 0
-	outcomes, err := stages()[0].run(o, func(_ round, o options, _ *tally) error {
+	outcomes, err := stages(bare())[0].run(o, func(_ round, o options, _ *tally) error {
 		turns++
 		assert.Equal(t, 4*time.Second, o.duration)
 		return nil

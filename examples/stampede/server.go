@@ -44,7 +44,7 @@ func (s *server) handler() http.Handler {
 			http.Error(w, "the product must be a number", http.StatusBadRequest)
 			return
 		}
-		sales, err := s.sales(r.Context(), product)
+		sales, err := s.sales(withAsker(r), product)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			http.Error(w, "no such product", http.StatusNotFound)

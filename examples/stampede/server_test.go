@@ -25,7 +25,7 @@ func TestServer(t *testing.T) {
 		INSERT INTO orders (product_id, month, units, cents) VALUES
 			(1, '2026-01', 2, 1000), (2, '2026-01', 1, 700), (1, '2026-02', 1, 500), (1, '2026-01', 1, 500)`)
 	require.NoError(t, err)
-	server := newServer(s.sales, time.Hour, stages()[1][1].coalesce)
+	server := newServer(s.sales, time.Hour, stages(bare())[1][1].coalesce)
 
 	for range 2 { // the second time from the cache
 		for _, test := range []struct {
@@ -50,7 +50,7 @@ func TestEntryExpiresThoughItIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		queries := 0
 		q := func(context.Context, int64) (*Sales, error) { queries++; return new(Sales), nil }
-		server := newServer(q, 5*time.Second, stages()[1][1].coalesce)
+		server := newServer(q, 5*time.Second, stages(bare())[1][1].coalesce)
 		for _, want := range []int{1, 1, 2, 2} { // after 0, 3, 6 and 9 seconds
 			_, err := server.sales(t.Context(), 1)
 			require.NoError(t, err)
@@ -96,7 +96,7 @@ func TestRequestLeavesInTheMiddleOfItsQuery(t *testing.T) {
 		{Queries: 1, Expiries: 1, Wasted: 1},    // x/sync
 		{Queries: 1, Expiries: 1, Cancelled: 1}, // actorflight
 	} {
-		r := impatient()[i]
+		r := impatient(bare())[i]
 		t.Run(r.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
@@ -112,7 +112,7 @@ func TestRequestLeavesInTheMiddleOfItsQuery(t *testing.T) {
 }
 
 func TestQueryGoesOnForARequestThatStays(t *testing.T) {
-	for _, r := range impatient()[1:] {
+	for _, r := range impatient(bare())[1:] {
 		t.Run(r.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := newServer(slow(func() {}), time.Hour, r.coalesce)
@@ -163,7 +163,7 @@ func TestServerFails(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 	recorder := httptest.NewRecorder()
-	newServer(s.sales, time.Hour, stages()[1][1].coalesce).handler().
+	newServer(s.sales, time.Hour, stages(bare())[1][1].coalesce).handler().
 		ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/products/1/sales", nil))
 	assert.Equal(t, http.StatusInternalServerError, recorder.Code)
 }

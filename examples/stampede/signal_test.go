@@ -22,7 +22,7 @@ var children = map[string]func(ctx context.Context) int{
 	"no coalescing": func(ctx context.Context) int {
 		o := small()
 		o.duration = time.Hour
-		return status(ctx, o.run(ctx, stages(), os.Stdout, os.Stderr), os.Stderr)
+		return status(ctx, o.run(ctx, stages(bare()), os.Stdout, os.Stderr), os.Stderr)
 	},
 	// What is left to do when the first signal has come takes for ever.
 	"stuck": func(ctx context.Context) int {
