@@ -99,11 +99,11 @@ func main() {
 	}
 }
 
-// together calls f n times, two at a time: a mutant that waits leaves a processor to
-// another.
+// together calls f n times, three at a time: a mutant that waits leaves a processor to
+// the others.
 func together(n int, f func(i int) error) error {
 	var g errgroup.Group
-	g.SetLimit(2)
+	g.SetLimit(3)
 	for i := range n {
 		g.Go(func() error { return f(i) })
 	}
@@ -111,11 +111,11 @@ func together(n int, f func(i int) error) error {
 }
 
 // calibrate sets the limits of the checks by what they take on the library, where
-// they must pass, two at a time.
+// they must pass, three at a time.
 func calibrate(checks []check) error {
 	for i := range checks {
 		began := time.Now()
-		err := together(2, func(int) error {
+		err := together(3, func(int) error {
 			verdicts, err := mutant{name: "the library"}.judge(checks[i : i+1])
 			if err == nil && verdicts[0] != lives {
 				err = fmt.Errorf("the library itself: %s: %s", checks[i].name, verdicts[0])
