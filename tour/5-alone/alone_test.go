@@ -1,0 +1,74 @@
+package alone
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// The answer has no room here, so the owner waits before it can do anything after it.
+func TestOwnerAnswersAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		f := &flight{key: "key", turn: make(chan struct{})}
+		other := &flight{key: "other", turn: make(chan struct{}, 1)}
+		g.claim(other) // alone
+		a := g.claim(nil)
+		a.mailbox <- do{f}
+		<-f.turn
+		g.leave().mailbox <- done{other}
+		<-other.turn
+		a.mailbox <- done{f}
+		synctest.Wait()
+		assert.Nil(t, g.current.Load())
+		<-f.turn
+	})
+}
+
+// While the owner waits, it handles no forget.
+func TestForgetWaitsForItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		f := &flight{key: "key", turn: make(chan struct{})}
+		other := &flight{key: "other", turn: make(chan struct{}, 1)}
+		g.claim(other) // alone
+		a := g.claim(nil)
+		a.mailbox <- do{f}
+		synctest.Wait()
+		returned := make(chan struct{})
+		go func() {
+			g.Forget("key")
+			close(returned)
+		}()
+		synctest.Wait()
+		select {
+		case <-returned:
+			assert.Fail(t, "Forget returns")
+		default:
+		}
+		<-f.turn
+		<-returned
+		a.mailbox <- done{f}
+		<-f.turn
+		g.leave().mailbox <- done{other}
+		<-other.turn
+	})
+}
+
+// An activation that is over stays over, and a late caller puts the Group at rest.
+func TestLateClaims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		late := &entry{activation: &activation{group: &g}}
+		late.activation.claims.Store(over)
+		for range 3 {
+			g.current.Store(late)
+			g.Do("key", func() (any, error) {
+				assert.NotSame(t, late, g.current.Load())
+				return nil, nil
+			})
+			assert.Nil(t, g.current.Load())
+		}
+	})
+}

@@ -1,0 +1,70 @@
+// Command trace runs a scenario on the library, and prints who sends what to whom:
+//
+//	go run ./trace meet
+//
+// What it prints has happened. It builds the library itself, with the -overlay flag of the
+// go command, from copies in which the steps of package actor and all making of and sending
+// to channels are noted, and runs ./scenario with that. The library has no hook for it, and
+// pays nothing. A copy of the protocol would need a test that holds it equal to the library;
+// here there is nothing to hold equal. If the library changes so that it cannot be
+// instrumented in this way, trace says so, and its test fails.
+//
+// To make the order of steps the same each time, a scenario runs in a testing/synctest
+// bubble and lets one goroutine at a time go on; where two of them race, it holds a
+// message of one until the other has done its part.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+var scenarios = []string{"meet", "race", "leave", "forget", "abandon"}
+
+func main() {
+	names := os.Args[1:]
+	if len(names) == 0 {
+		names = scenarios[:1]
+	}
+	tables, err := run(names)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for i, table := range tables {
+		fmt.Printf("%s\n\n%s\n", names[i], table)
+	}
+	if len(os.Args) == 1 {
+		fmt.Println("Other scenarios:", strings.Join(scenarios[1:], ", "))
+	}
+}
+
+// run returns what each of the scenarios prints.
+func run(names []string) (tables []string, err error) {
+	dir, err := os.MkdirTemp("", "trace")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	file, err := overlay(dir)
+	if err != nil {
+		return nil, err
+	}
+	exe := filepath.Join(dir, "scenario")
+	build := exec.Command("go", "test", "-c", "-overlay="+file, "-o="+exe, "github.com/actorflight/singleflight/tour/trace/scenario")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("the library cannot be traced: %w\n%s", err, out)
+	}
+	for _, name := range names {
+		out, err := exec.Command(exe, "-test.run=^TestScenario$", "-scenario="+name).CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("%w\n%s", err, out)
+		}
+		tables = append(tables, strings.TrimSuffix(string(out), "PASS\n"))
+	}
+	return tables, nil
+}

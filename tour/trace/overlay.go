@@ -1,0 +1,161 @@
+package main
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// added is what is added to the packages of the library. The go command does not build it
+// where it is, because of the underscore.
+//
+//go:embed _overlay
+var added embed.FS
+
+// A function of the library with one of these names is renamed, and added has another in
+// its place, which calls it.
+var (
+	renamedInActor = []string{"Claim", "ClaimOrEnter", "Leave", "Send", "own", "Release"}
+	renamedInRoot  = []string{"host"}
+)
+
+// overlay writes an instrumented copy of the library to dir. It returns the name of a file
+// for the -overlay flag of go build.
+func overlay(dir string) (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/actorflight/singleflight").Output()
+	if err != nil {
+		return "", fmt.Errorf("go list: %w", err)
+	}
+	root := strings.TrimSpace(string(out))
+	o := copies{dir: dir, replace: make(map[string]string)}
+	if err := o.instrument(root, "singleflight", renamedInRoot); err != nil {
+		return "", err
+	}
+	if err := o.instrument(filepath.Join(root, "actor"), "actor", renamedInActor); err != nil {
+		return "", err
+	}
+	list, err := json.Marshal(map[string]any{"Replace": o.replace})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	return file, os.WriteFile(file, list, 0o600)
+}
+
+// copies are files that replace others in a build.
+type copies struct {
+	dir     string
+	replace map[string]string
+}
+
+func (o *copies) add(original string, text []byte) error {
+	file := filepath.Join(o.dir, fmt.Sprintf("%d_%s", len(o.replace), filepath.Base(original)))
+	o.replace[original] = file
+	return os.WriteFile(file, text, 0o600)
+}
+
+// instrument makes copies of the files of a package.
+func (o *copies) instrument(dir, pkg string, renamed []string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		text, names, err := rewrite(file, text, pkg == "singleflight", renamed)
+		if err != nil {
+			return err
+		}
+		found = append(found, names...)
+		if err := o.add(file, text); err != nil {
+			return err
+		}
+	}
+	slices.Sort(found)
+	if want := slices.Sorted(slices.Values(renamed)); !slices.Equal(found, want) {
+		return fmt.Errorf("%s has %v to rename, and not %v, each once", dir, found, want)
+	}
+	text, err := added.ReadFile("_overlay/" + pkg + ".go")
+	if err != nil {
+		return err
+	}
+	return o.add(filepath.Join(dir, "traced.go"), text)
+}
+
+// rewrite returns text, with functions renamed and, if channels is true, with each
+// making of a channel, and each sending, noted. It returns the names of the functions, too.
+func rewrite(file string, text []byte, channels bool, renamed []string) (_ []byte, names []string, err error) {
+	fset := token.NewFileSet()
+	tree, err := parser.ParseFile(fset, file, text, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	inserts := make(map[int]string)
+	insert := func(at token.Pos, s string) { inserts[fset.Position(at).Offset] += s }
+	source := func(n ast.Node) string {
+		return string(text[fset.Position(n.Pos()).Offset:fset.Position(n.End()).Offset])
+	}
+	note := func(f *ast.FuncDecl) {
+		what := `"the landing"`
+		switch f.Name.Name {
+		case "Handle":
+			what = f.Recv.List[0].Names[0].Name + ".answer()"
+		case "beginNext":
+			what = `"now you lead"`
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CommClause:
+				if send, ok := n.Comm.(*ast.SendStmt); ok {
+					err = fmt.Errorf("%s: a select that sends cannot be traced", fset.Position(send.Pos()))
+				}
+			case *ast.SendStmt:
+				insert(n.Pos(), fmt.Sprintf("record.Sent(%s, %s); ", source(n.Chan), what))
+			case *ast.CallExpr:
+				if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "make" {
+					if _, ok := n.Args[0].(*ast.ChanType); ok {
+						insert(n.Pos(), "record.Channel(")
+						insert(n.End(), ")")
+					}
+				}
+			}
+			return true
+		})
+	}
+	for _, d := range tree.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		if slices.Contains(renamed, f.Name.Name) {
+			names = append(names, f.Name.Name)
+			insert(f.Name.Pos(), "untraced")
+		}
+		if channels {
+			note(f)
+		}
+	}
+	if channels && len(inserts) > len(names) {
+		insert(tree.Name.End(), `; import "github.com/actorflight/singleflight/tour/trace/record"`)
+	}
+	var b []byte
+	for i, c := range text {
+		b = append(append(b, inserts[i]...), c)
+	}
+	return b, names, err
+}
