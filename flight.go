@@ -161,8 +161,9 @@ const row = 64
 
 // release gives the result to all waiters: first to channels, in the order in which
 // their calls joined, then to the calls that wait for their turn. Of these, the leader
-// wakes the first of each row, and these wake the others. To wake thousands takes
-// milliseconds; in this way the processors share them.
+// wakes the first of each row, and these wake the others: the waiter in seat 64 wakes
+// seats 65 to 127. To wake thousands takes milliseconds; in this way the processors
+// share them.
 func (w *waiters[K, V]) release() {
 	for _, results := range w.channels {
 		results <- w.result.forChan()

@@ -3,7 +3,8 @@ package singleflight
 import "github.com/actorflight/singleflight/actor"
 
 // This file has all messages to the owner, and what the owner does on each. The owner
-// never blocks: every channel that it answers on has room for the answer.
+// never blocks: every channel that it answers on has room for the answer. How to add a
+// message is told in tour/README.md.
 
 // The note of a call that is alone in a Group is its flight.
 type (
@@ -43,7 +44,8 @@ func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
 // newTurn returns a channel on which a call gets the answers to its messages, and the
 // landing of the flight that it has joined, or the beginning of the one that it leads. At
 // most two of these are sent and not received yet. The channel has room for both, so
-// neither the owner nor a leader waits for the receiver.
+// neither the owner nor a leader waits for the receiver. No turn is kept for another call:
+// a channel that was made in a synctest bubble must not be used outside it.
 func newTurn() chan struct{} { return make(chan struct{}, 2) }
 
 // release releases the claim of a message. With the last claim, nothing is in flight.

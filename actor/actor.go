@@ -66,12 +66,13 @@ type entry[S, N any] struct {
 }
 
 // An Activation is one life of an owner: from the second caller to the release
-// of the last claim.
+// of the last claim. It is never used again, or a caller that has loaded it before its
+// end, and claims late, would claim in its next life.
 type Activation[S, N any] struct {
 	// Immutable:
 	entry   entry[S, N] // what the address holds
 	address *Address[S, N]
-	mailbox chan Message[S, N]
+	mailbox chan Message[S, N] // one, so that messages are handled in the order of sending
 
 	// Set before the activation is visible, then owned by the caller that was alone:
 	note *N // its note; nil once it has left
