@@ -90,19 +90,19 @@ func (r *result[V]) run(fn func() (V, error)) (e ending) {
 }
 
 // lead runs fn as the leader of f, and lands f however fn ends. It does not
-// return if fn calls Goexit. It leaves the result in r.
+// return if fn calls Goexit. It leaves the result in res.
 //
 // The leader has a claim in a, or, if a is nil, is alone at d.
-func lead[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func() (V, error), r *result[V]) {
-	r.ending = exited // unless run returns
+func lead[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func() (V, error), res *result[V]) {
+	res.ending = exited // unless run returns
 	defer func() {
-		if r.ending == exited {
-			r.err = ErrGoexit
-			land(d, a, f, r)
+		if res.ending == exited {
+			res.err = ErrGoexit
+			land(d, a, f, res)
 		}
 	}()
-	r.ending = r.run(fn)
-	land(d, a, f, r)
+	res.ending = res.run(fn)
+	land(d, a, f, res)
 }
 
 // leadChan is the goroutine that leads a flight for DoChan. c is nil if the flight
@@ -127,8 +127,8 @@ func host[K comparable, V any](a *activation[K, V], f *flight[K, V], fn func(con
 	lead(w.group, a, f, withContext, &w.result)
 }
 
-// land frees the key and then gives r to all callers that wait for it.
-func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], r *result[V]) {
+// land frees the key and then gives res to all callers that wait for it.
+func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], res *result[V]) {
 	if a == nil {
 		a = d.Leave(f)
 	}
@@ -140,17 +140,17 @@ func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[
 		<-f.turn
 	}
 	w, callers := f.waiters, f.callers()
-	r.shared = callers > 1
+	res.shared = callers > 1
 
-	if r.ending == panicked && (callers == 0 || f.results != nil || w != nil && w.channels != nil) {
-		go panic(r.err) // where nothing can recover it
-		select {}       // keep this goroutine in the crash dump
+	if res.ending == panicked && (callers == 0 || f.results != nil || w != nil && w.channels != nil) {
+		go panic(res.err) // where nothing can recover it
+		select {}         // keep this goroutine in the crash dump
 	}
 	if f.results != nil {
-		f.results <- r.forChan()
+		f.results <- res.forChan()
 	}
 	if w != nil {
-		w.result = *r
+		w.result = *res
 		w.release()
 	}
 }

@@ -16,7 +16,7 @@ var mutants = []mutant{
 	{"waiters are released before the key is free", []edit{
 		{"flight.go", "		w.release()\n", ""},
 		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", `	if w := f.waiters; w != nil {
-		w.result = *r
+		w.result = *res
 		w.result.shared = f.callers() > 1
 		w.release()
 	}
@@ -26,8 +26,8 @@ var mutants = []mutant{
 `},
 	}},
 	{"shared is computed before the key is free", []edit{
-		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", "	r.shared = f.callers() > 1\n	if a == nil {\n		a = d.Leave(f)\n	}\n"},
-		{"flight.go", "	r.shared = callers > 1\n", ""},
+		{"flight.go", "	if a == nil {\n		a = d.Leave(f)\n	}\n", "	res.shared = f.callers() > 1\n	if a == nil {\n		a = d.Leave(f)\n	}\n"},
+		{"flight.go", "	res.shared = callers > 1\n", ""},
 	}},
 	one("landing frees the key of a successor", "messages.go",
 		"if s.flights[f.key] == f {", "if true {"),
@@ -75,11 +75,11 @@ var mutants = []mutant{
 	one("the stack of a panic is cut", "flight.go",
 		"	stack := debug.Stack()\n", "	stack := debug.Stack()\n	stack = stack[:min(512, len(stack))]\n"),
 	one("Goexit is forgotten for DoChan", "flight.go",
-		"			r.err = ErrGoexit\n", ""),
+		"			res.err = ErrGoexit\n", ""),
 	one("Goexit is taken for a return", "flight.go",
-		"			r.err = ErrGoexit\n", "			r.err, r.ending = ErrGoexit, returned\n"),
+		"			res.err = ErrGoexit\n", "			res.err, res.ending = ErrGoexit, returned\n"),
 	one("a panic with a DoChan waiter is no crash", "flight.go",
-		"		go panic(r.err) // where nothing can recover it\n		select {}       // keep this goroutine in the crash dump\n", ""),
+		"		go panic(res.err) // where nothing can recover it\n		select {}         // keep this goroutine in the crash dump\n", ""),
 	one("a returned PanicError is taken for a panic", "flight.go",
 		"	switch r.ending {\n", "	if _, ok := r.err.(*PanicError); ok {\n		r.ending = panicked\n	}\n	switch r.ending {\n"),
 
@@ -145,7 +145,7 @@ var mutants = []mutant{
 	one("a call that has left is counted", "state.go",
 		"	return list[:last]\n", "	return list\n"),
 	one("shared counts the calls that have left", "flight.go",
-		"	r.shared = callers > 1\n", "	r.shared = callers > 1 || w != nil && cap(w.leavers) > 1\n"),
+		"	res.shared = callers > 1\n", "	res.shared = callers > 1 || w != nil && cap(w.leavers) > 1\n"),
 	one("only the first row of leavers is released", "flight.go",
 		"first < len(w.leavers); first += row", "first < min(1, len(w.leavers)); first += row"),
 	one("the first of a row of leavers keeps the others waiting", "context.go",
