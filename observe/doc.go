@@ -23,7 +23,7 @@
 // # What it costs
 //
 // An observed call that meets no other takes up to a third of a microsecond more than a
-// bare one, for two looks at the clock, a record of 56 bytes and some counters. A
+// bare one, for two looks at the clock, a record of 48 bytes and some counters. A
 // DoChanContext takes one goroutine more, so about three quarters of a microsecond, and
 // goroutine stacks for calls that wait. Programs that do not use this package pay
 // nothing.

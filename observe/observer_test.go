@@ -96,6 +96,7 @@ func TestFlightsAndJoinedAreCounted(t *testing.T) {
 			{func() (int, error) { return 1, singleflight.ErrDeadlock }, func(r *reading) { r.Failures[failed]++ }},
 			{func() (int, error) { runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
 			{func() (int, error) { defer panic(1); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
+			{func() (int, error) { defer deep(300); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
 			{func() (int, error) { panic(1) }, func(r *reading) { r.Failures[panicked]++ }},
 			{func() (int, error) { panic(nil) }, func(r *reading) { r.Failures[panicked]++ }},
 			{func() (int, error) { return deep(300) }, func(r *reading) { r.Failures[panicked]++ }},
@@ -122,6 +123,20 @@ func TestFlightsAndJoinedAreCounted(t *testing.T) {
 				require.Equal(t, want, counted(g))
 			}
 		}
+	})
+}
+
+// A call may be made, and its fn panic, while the goroutine exits.
+func TestPanicDuringGoexit(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		go func() {
+			defer func() {
+				assert.Panics(t, func() { g.Do("key", func() (int, error) { panic(1) }) })
+			}()
+			runtime.Goexit()
+		}()
+		synctest.Wait()
+		assert.Equal(t, reading{Flights: 1, Failures: failures{panicked: 1}}, counted(g))
 	})
 }
 
@@ -416,6 +431,18 @@ func TestKeysJoinedMost(t *testing.T) {
 		time.Sleep(3 * halfLife)
 		assert.Empty(t, g.report(1).top)
 	})
+}
+
+// Calls that meet no other leave no key.
+func TestLoneCallsLeaveNoKey(t *testing.T) {
+	var g GroupOf[string, int]
+	fn := func() (int, error) { return 1, nil }
+	g.Do("Do", fn)
+	<-g.DoChan("DoChan", fn)
+	for i := range g.observer.top {
+		assert.Nil(t, g.observer.top[i].name.Load())
+	}
+	assert.Nil(t, g.observer.chans.newest)
 }
 
 // Where two keys have one place, that which is joined more stays.

@@ -139,6 +139,21 @@ func TestPage(t *testing.T) {
 	})
 }
 
+// Calls without a context have no owner.
+func TestOwnerIsNotCalledInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &GroupOf[string, int]{Owner: func(ctx context.Context) string {
+			assert.Fail(t, "there is no context")
+			return ""
+		}}
+		gate := make(chan struct{})
+		go g.Do("Do", func() (int, error) { <-gate; return 1, nil })
+		stuck(t, g, "DoChan", 1)
+		assert.Contains(t, text(get(t, Handler(g), "/")), "2 flights")
+		close(gate)
+	})
+}
+
 // Keys, names and owners are what users make of them.
 func TestMarkupIsEscaped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
