@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A job is a function that tells the test with which context it begins, and that
-// ends when the test says so, whatever becomes of the context.
+// A job is a function that sends its context to the test when it begins, and
+// returns when the test says so, even if the context has ended.
 type job struct {
 	begun chan context.Context
 	end   chan any
@@ -37,7 +37,7 @@ func (j job) requireBegun(t *testing.T) context.Context {
 	return <-j.begun
 }
 
-// A contextCall makes a call that may leave, and returns what comes of it.
+// A contextCall makes a call that may leave, and returns its outcome.
 type contextCall func(context.Context, group[string, any], func(context.Context) (any, error)) <-chan outcome
 
 func doContext(ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
@@ -48,7 +48,7 @@ func doChanContext(ctx context.Context, g group[string, any], fn func(context.Co
 	return received(g.DoChanContext(ctx, "key", fn))
 }
 
-// received returns what a DoChan gets as if it had come of a Do.
+// received returns the result of a DoChan as the outcome of a Do.
 func received(results <-chan Result) <-chan outcome {
 	return goCall(func() (any, error, bool) {
 		r := <-results
@@ -56,8 +56,8 @@ func received(results <-chan Result) <-chan outcome {
 	})
 }
 
-// withContextCalls runs test with both calls that may leave, and in both lives of
-// groups.
+// withContextCalls runs test with both kinds of calls that may leave, on groups with
+// and without an owner.
 func withContextCalls(t *testing.T, test func(*testing.T, group[string, any], contextCall)) {
 	for name, call := range map[string]contextCall{"DoContext": doContext, "DoChanContext": doChanContext} {
 		t.Run(name, func(t *testing.T) {
@@ -111,11 +111,11 @@ func abandon(t *testing.T, g group[string, any]) job {
 func TestCallerLeavesAtOnceWhenItsContextEnds(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		for name, begin := range map[string]func(job){
-			"no caller's":                       func(job) {},
-			"Do's":                              func(j job) { goDo(g, "key", j.plain) },
-			"DoChan's":                          func(j job) { g.DoChan("key", j.plain) },
-			"DoContext's":                       func(j job) { doContext(t.Context(), g, j.run) },
-			"a flight of a context without end": func(j job) { doContext(context.Background(), g, j.run) },
+			"no caller's": func(job) {},
+			"Do's":        func(j job) { goDo(g, "key", j.plain) },
+			"DoChan's":    func(j job) { g.DoChan("key", j.plain) },
+			"DoContext's": func(j job) { doContext(t.Context(), g, j.run) },
+			"DoContext's, with a context that never ends": func(j job) { doContext(context.Background(), g, j.run) },
 		} {
 			j := newJob()
 			begin(j)
@@ -209,8 +209,7 @@ func TestNilContextAndNilFnPanicInTheCaller(t *testing.T) {
 	})
 }
 
-// While all context calls leave one after another, fn's context must not end before
-// the last.
+// As calls leave one after another, fn's context must not end before the last.
 func TestLastCallerThatLeavesEndsFnsContext(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}, {1, 2, 0}} {
@@ -238,7 +237,7 @@ func TestLastCallerThatLeavesEndsFnsContext(t *testing.T) {
 
 type contextKey struct{}
 
-func TestFnsContextHasTheValuesOfTheFirstCallersAndNoEndOfItsOwn(t *testing.T) {
+func TestFnsContextHasTheFirstCallersValuesButNotItsDeadline(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		j := newJob()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -261,7 +260,7 @@ func TestFnsContextHasTheValuesOfTheFirstCallersAndNoEndOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestContextWithoutEndRunsFnInTheCallersGoroutine(t *testing.T) {
+func TestContextThatNeverEndsRunsFnInTheCallersGoroutine(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		ctx := context.WithValue(context.Background(), contextKey{}, "value")
 		caller := goroutine()
@@ -281,7 +280,7 @@ func TestContextWithoutEndRunsFnInTheCallersGoroutine(t *testing.T) {
 	})
 }
 
-// Calls of all kinds are on one flight.
+// Calls of all kinds share flights.
 
 // kinds are all calls that wait for a result.
 var kinds = map[string]contextCall{
@@ -293,7 +292,7 @@ var kinds = map[string]contextCall{
 	},
 	"DoContext":     doContext,
 	"DoChanContext": doChanContext,
-	"DoContext without end": func(_ context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
+	"DoContext that never leaves": func(_ context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
 		return doContext(context.Background(), g, fn)
 	},
 }
@@ -318,7 +317,7 @@ func TestCallsOfAllKindsShareFlights(t *testing.T) {
 }
 
 func TestFlightIsNotAbandonedWhileACallThatNeverLeavesIsOnIt(t *testing.T) {
-	for _, kind := range []string{"Do", "DoChan", "DoContext without end"} {
+	for _, kind := range []string{"Do", "DoChan", "DoContext that never leaves"} {
 		t.Run(kind, func(t *testing.T) {
 			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 				for _, first := range []string{"leads", "joins"} {
@@ -404,12 +403,12 @@ func TestNoCallJoinsAnAbandonedFlight(t *testing.T) {
 					old, next := abandon(t, g), newJob()
 					calls := []<-chan outcome{begin(t.Context(), g, next.run)}
 					synctest.Wait()
-					// What takes the flight over, brings the function.
+					// The call that takes the flight over brings the function.
 					calls = append(calls, join(t.Context(), g, next.run))
 					synctest.Wait()
 					calls = append(calls, goDo(g, "key", next.plain), received(g.DoChan("key", next.plain)))
 					requireWaiting(t, calls...)
-					assert.Empty(t, next.begun, "two functions of a key would run")
+					assert.Empty(t, next.begun, "two functions of a key would run at once")
 					old.end <- "unwanted"
 					next.requireBegun(t)
 					requireWaiting(t, calls...)
@@ -438,7 +437,7 @@ func TestCallsMayLeaveWhileTheyWaitForAnAbandonedFlight(t *testing.T) {
 			cancel()
 			assert.Equal(t, canceled, <-first)
 			assert.Equal(t, canceled, <-second)
-			require.Len(t, inFlight(g), 1, "nothing is left of those that have left")
+			require.Len(t, inFlight(g), 1, "a flight that all have left before it began is dropped")
 		}
 		stays := call(t.Context(), g, valueWith(1))
 		requireWaiting(t, stays)
@@ -447,7 +446,7 @@ func TestCallsMayLeaveWhileTheyWaitForAnAbandonedFlight(t *testing.T) {
 	})
 }
 
-func TestNothingBeginsIfAllHaveLeftThatWaitedForAnAbandonedFlight(t *testing.T) {
+func TestNextFlightDoesNotBeginIfAllItsCallersHaveLeft(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		old := abandon(t, g)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -462,7 +461,7 @@ func TestNothingBeginsIfAllHaveLeftThatWaitedForAnAbandonedFlight(t *testing.T) 
 	})
 }
 
-// The function of a call that has left must not begin if there is another.
+// A flight must not begin with the function of a call that has left.
 func TestCallThatHasLeftDoesNotBeginTheNextFlight(t *testing.T) {
 	for name, stay := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -495,8 +494,8 @@ func TestCallThatHasLeftDoesNotBeginTheNextFlight(t *testing.T) {
 	}
 }
 
-// Calls that have waited for an abandoned flight, and one that has left meanwhile, keep
-// what they brought only until their flight begins.
+// Calls that wait for an abandoned flight, or have left meanwhile, keep their fn alive
+// no longer than until the next flight begins.
 func TestNextFlightKeepsNoFnButItsOwn(t *testing.T) {
 	for name, lead := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -681,9 +680,8 @@ func TestContextCallsEndAsFnEnds(t *testing.T) {
 
 // Races that the owner decides.
 
-// afterStall runs test with a Group and its owner held up, until open is called.
-// What each step of the test has sent is in the mailbox when step returns, so the
-// owner handles it in this order.
+// afterStall blocks the owner of g until open is called. When step returns, the messages
+// of that step are in the mailbox, so the owner handles them in the order of the steps.
 func afterStall(t *testing.T, g group[string, any]) (step func(func()), open func()) {
 	gate := stallOwner(t, g.of("key"))
 	return func(do func()) { do(); synctest.Wait() }, func() { close(gate); synctest.Wait() }
@@ -745,7 +743,7 @@ func TestCallThatLeavesTooLateReturnsWhenTheOwnerHasAnswered(t *testing.T) {
 }
 
 // Between the answer to done and the landing of each waiter, the flight is no
-// longer the owner's. The test is the leader here.
+// longer the owner's. Here the test is the leader.
 func TestLeaveBetweenDoneAndTheLandingGetsTheResult(t *testing.T) {
 	for name, ownerLives := range map[string]bool{"owner alive": true, "at rest": false} {
 		t.Run(name, func(t *testing.T) {
@@ -777,7 +775,7 @@ func TestLeaveBetweenDoneAndTheLandingGetsTheResult(t *testing.T) {
 }
 
 // The owner handles a leave in an activation that began after the flight had
-// landed. The call's fields are its caller's again.
+// landed. By then the call's fields belong to its caller again.
 func TestLeaveInALaterActivation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
@@ -796,7 +794,7 @@ func TestLeaveInALaterActivation(t *testing.T) {
 	})
 }
 
-// started makes a call in a new goroutine, because an owner that is held up holds up
+// started makes a call in a new goroutine, because a blocked owner blocks
 // DoChanContext, too.
 func started(call contextCall, ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
 	return goCall(func() (any, error, bool) {
@@ -838,7 +836,7 @@ func TestContextEndsBeforeTheOwnerHandlesTheCall(t *testing.T) {
 	})
 }
 
-func TestTwoLeaveAtOnce(t *testing.T) {
+func TestTwoCallersLeaveAtOnce(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		j := newJob()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -907,7 +905,7 @@ func TestFnDoesNotBeginIfAllHaveLeftBeforeItsGoroutineRuns(t *testing.T) {
 
 // Contexts that users have written.
 
-// A written is a context whose Done and Err a test has written.
+// A written is a context whose Done and Err come from a test.
 type written struct {
 	context.Context
 	done func() <-chan struct{}
@@ -917,9 +915,9 @@ type written struct {
 func (w written) Done() <-chan struct{} { return w.done() }
 func (w written) Err() error            { return w.err() }
 
-// endsOnceLookedAt returns a context that is not done when a call begins, and done
-// as soon as the call waits.
-func endsOnceLookedAt() context.Context {
+// endsAfterFirstCheck returns a context that is not done when a call begins, but is
+// done as soon as the call waits.
+func endsAfterFirstCheck() context.Context {
 	done := make(chan struct{})
 	close(done)
 	var err error
@@ -951,7 +949,7 @@ func TestContextWhoseDoneChanges(t *testing.T) {
 }
 
 // No goroutine but the caller's waits for the methods of its context.
-func TestContextWhoseErrTakesItsTime(t *testing.T) {
+func TestContextWhoseErrBlocks(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		ctx, cancel := context.WithCancel(t.Context())
 		gate := make(chan struct{})
@@ -976,7 +974,7 @@ func TestContextWhoseErrTakesItsTime(t *testing.T) {
 	})
 }
 
-func TestKeyThatDoesNotEqualItselfCanBeLeft(t *testing.T) {
+func TestCallWhoseKeyDoesNotEqualItselfMayLeave(t *testing.T) {
 	inBothLives(t, any("other"), func(t *testing.T, g group[any, any]) {
 		ctx, cancel := context.WithCancel(t.Context())
 		j := newJob()
@@ -1016,8 +1014,8 @@ func TestStuckFlightDoesNotGrowWhileCallersComeAndGo(t *testing.T) {
 				<-first
 			}
 			requireSmallGrowth(t, func() {
-				_, err, _ := g.DoContext(endsOnceLookedAt(), "key", neverWith(t))
-				if err != context.Canceled { //nolint:errorlint // this very error
+				_, err, _ := g.DoContext(endsAfterFirstCheck(), "key", neverWith(t))
+				if err != context.Canceled { //nolint:errorlint // exactly this error
 					require.ErrorIs(t, err, context.Canceled)
 				}
 			})
@@ -1028,8 +1026,8 @@ func TestStuckFlightDoesNotGrowWhileCallersComeAndGo(t *testing.T) {
 	}
 }
 
-// requireSmallGrowth requires that 100,000 calls leave less in the heap than a word
-// for each.
+// requireSmallGrowth requires that 100,000 calls leave less than a word each in the
+// heap.
 func requireSmallGrowth(t *testing.T, call func()) {
 	t.Helper()
 	const calls = 100_000

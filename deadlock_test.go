@@ -10,11 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A nest is a group with calls that are made in each other's functions.
+// A nest is a group with nested calls: calls made in the functions of others.
 type nest struct {
 	group[string, any]
 	ctx    context.Context // of the outermost calls
-	keys   []string        // of one shard; circles through others are not seen
+	keys   []string        // of one shard; a circle through several is not detected
 	doChan bool            // nested calls are DoChanContexts
 }
 
@@ -41,8 +41,8 @@ func (n nest) goCall(key string, fn func(context.Context) (any, error)) <-chan o
 	return goCall(func() (any, error, bool) { return n.DoContext(n.ctx, key, fn) })
 }
 
-// inNests runs test with both kinds of nested calls, and with flights that may be
-// abandoned and such that may not.
+// inNests runs test with both kinds of nested calls, and with flights that can and
+// that cannot be abandoned.
 func inNests(t *testing.T, test func(*testing.T, nest)) {
 	for _, doChan := range []bool{false, true} {
 		for _, canEnd := range []bool{false, true} {
@@ -136,8 +136,7 @@ func TestInnermostCallOfACircleIsRefused(t *testing.T) {
 	})
 }
 
-// A function that goes on though its flight is abandoned may be waited for, too: by
-// a call with its key.
+// A call with the key of an abandoned flight waits for the function, too.
 func TestCircleThroughAFlightThatWaits(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		a, b := n.keys[0], n.keys[1]
@@ -200,7 +199,7 @@ func TestAbandonedFunctionMayNotWaitForItsOwnEnd(t *testing.T) {
 	})
 }
 
-// What looks like a circle, but is none.
+// What looks like a circle, but is not.
 
 func TestFlightMayBeWaitedForOnSeveralPaths(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
@@ -289,8 +288,8 @@ func TestCallThatHasLeftClosesNoCircle(t *testing.T) {
 	})
 }
 
-// One call that waits has left, and another of the same function has not.
-func TestCircleIsSeenAfterOneOfTwoCallsHasLeft(t *testing.T) {
+// Of two calls of one function that wait, one has left.
+func TestCircleIsDetectedAfterOneOfTwoCallsHasLeft(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		a, b := n.keys[0], n.keys[1]
 		callA, leave := make(chan struct{}), make(chan struct{})
@@ -355,8 +354,8 @@ func TestFnMayForgetItsKeyAndCallAgain(t *testing.T) {
 	})
 }
 
-// The caller of the other group's flight is gone when that calls back, and what is left
-// is a stranger, for whom there is no circle.
+// When the other group's function calls back, the nested caller has left its flight. The
+// stranger that is still on it closes no circle.
 func TestCallBackFromAnotherGroup(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		other := new(Group)
@@ -389,8 +388,8 @@ func TestCallBackFromAnotherGroup(t *testing.T) {
 	})
 }
 
-// The doc says so: the calls wait, and what ends that is a context.
-func TestCircleThroughTwoGroupsIsNotSeen(t *testing.T) {
+// As documented, the calls wait until a context ends.
+func TestCircleThroughTwoGroupsIsNotDetected(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		other, gate := new(Group), make(chan struct{})
 		alive := other.DoChan("keeps the owner alive", behind(gate, value(nil)))
@@ -413,7 +412,7 @@ func TestCircleThroughTwoGroupsIsNotSeen(t *testing.T) {
 	})
 }
 
-func TestOtherGroupsHaveCirclesOfTheirOwn(t *testing.T) {
+func TestSameKeyInAnotherGroupClosesNoCircle(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		other := new(Group)
 		assert.Equal(t, outcome{val: 1}, <-n.goCall(n.keys[0], func(ctx context.Context) (any, error) {

@@ -13,7 +13,7 @@ func ExampleGroupOf_Do() {
 	var g singleflight.Group
 
 	v, err, shared := g.Do("user:7", func() (any, error) {
-		return "Ada", nil // what a database would have said
+		return "Ada", nil // what a database would return
 	})
 	fmt.Println(v, err, shared)
 
@@ -28,7 +28,7 @@ func ExampleGroupOf_Do() {
 	// <nil> no such user false
 }
 
-// A call that came second gets what the first is waiting for.
+// The second call gets the result of the first one's function.
 func ExampleGroupOf_DoChan() {
 	var g singleflight.Group
 	answer := make(chan string)
@@ -45,8 +45,8 @@ func ExampleGroupOf_DoChan() {
 	// {Val:the answer Err:<nil> Shared:true}
 }
 
-// A caller that has no more time leaves the channel behind. The function goes on, for
-// others who wait for it; Forget makes the next call a new attempt.
+// A caller that runs out of time ignores the channel. The function goes on for the other
+// callers; after Forget, the next call is a new attempt.
 func ExampleGroupOf_DoChan_timeout() {
 	var g singleflight.Group
 	stuck := make(chan struct{})
@@ -74,7 +74,7 @@ func ExampleGroupOf_DoContext() {
 	request, leave := context.WithCancel(context.Background())
 
 	_, err, _ := g.DoContext(request, "user:7", func(ctx context.Context) (any, error) {
-		leave() // the client, that is, in the middle of the query
+		leave() // the client disconnects in the middle of the query
 		<-ctx.Done()
 		fmt.Println("query:", context.Cause(ctx))
 		return nil, ctx.Err()
@@ -160,7 +160,7 @@ func ExampleGroupOf_ForgetUnshared() {
 	// joined: false
 }
 
-// What is in flight, how many callers wait for it, and who asked first?
+// What is in flight, how many callers wait for it, and which request came first?
 func ExampleGroupOf_InFlight() {
 	var g singleflight.Group
 	stuck := make(chan struct{})
@@ -179,7 +179,7 @@ func ExampleGroupOf_InFlight() {
 	// user:7 is flying for 2 callers, since request 1
 }
 
-// At shutdown, flights may be left that no call waits for any more.
+// At shutdown, abandoned flights may still be in progress.
 func ExampleGroupOf_Wait() {
 	var g singleflight.Group
 	request, leave := context.WithCancel(context.Background())
@@ -187,7 +187,7 @@ func ExampleGroupOf_Wait() {
 	g.DoChanContext(request, "report", func(ctx context.Context) (any, error) {
 		close(begun)
 		<-ctx.Done()
-		closed = true // the connection, which takes some time
+		closed = true // closing the connection takes some time
 		return nil, ctx.Err()
 	})
 	<-begun
@@ -201,8 +201,8 @@ func ExampleGroupOf_Wait() {
 	// Output: closed: true <nil>
 }
 
-// Keys are of any comparable type and values of any type, so nothing is made
-// into a string first, and nothing asserted afterwards.
+// Keys are of any comparable type and values of any type, so no key is formatted as
+// a string, and no value needs a type assertion.
 func ExampleGroupOf() {
 	type point struct{ x, y int }
 	var tiles singleflight.GroupOf[point, []byte]
@@ -215,8 +215,8 @@ func ExampleGroupOf() {
 	// Output: 3 <nil>
 }
 
-// shared is the same for all who got the result. Which call ran the function,
-// only the function can tell: those of the others are not called.
+// shared is the same for all callers of a flight. Only the function itself can tell
+// which call ran it: the functions of the others are not called.
 func ExampleGroupOf_Do_leader() {
 	var g singleflight.Group
 	gate := make(chan struct{})

@@ -22,9 +22,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Most tests run in a synctest bubble. There synctest.Wait returns when all goroutines
-// but the test's are blocked: then a call that has not begun to run its fn waits for
-// another's.
+// Most tests run in a synctest bubble, where synctest.Wait returns once all goroutines
+// but the test's are blocked. A call whose fn has not begun by then waits for another's.
 
 // A group is a GroupOf or a ShardedOf.
 type group[K comparable, V any] interface {
@@ -37,7 +36,7 @@ type group[K comparable, V any] interface {
 	InFlight() []FlightOf[K]
 	Wait(context.Context) error
 
-	of(K) *GroupOf[K, V] // where the key is
+	of(K) *GroupOf[K, V] // the group that has the key
 	all() []*GroupOf[K, V]
 }
 
@@ -58,9 +57,9 @@ func onBoth[K comparable, V any](t *testing.T, test func(*testing.T, group[K, V]
 	t.Run("Sharded", func(t *testing.T) { test(t, new(ShardedOf[K, V])) })
 }
 
-// inBothLives runs test with groups at rest, whose first call flies without an
-// owner, and with groups whose owners are alive because of flights of the other
-// key. In the end the group must be at rest, at once.
+// inBothLives runs test with groups at rest, whose first call needs no owner, and
+// with groups whose owners are kept alive by flights of the other key. Afterwards
+// the group must be at rest at once.
 func inBothLives[K comparable, V any](t *testing.T, other K, test func(*testing.T, group[K, V])) {
 	onBoth(t, func(t *testing.T, g group[K, V]) {
 		t.Run("at rest", func(t *testing.T) {
@@ -93,7 +92,7 @@ func inBothLives[K comparable, V any](t *testing.T, other K, test func(*testing.
 	})
 }
 
-// requireRest must not be called while a call is on its way.
+// requireRest must not be called while a call is in progress.
 func requireRest[K comparable, V any](t *testing.T, g group[K, V]) {
 	t.Helper()
 	for _, g := range g.all() {
@@ -121,8 +120,8 @@ func (m census[K, V]) Handle(o *owner[K, V]) {
 	m.flights <- n
 }
 
-// stallOwner holds up g's owner, as no message of the package does, until the
-// gate opens. What is sent meanwhile waits in the mailbox.
+// stallOwner blocks g's owner, as no message of the package does, until the
+// gate is closed. Messages sent meanwhile wait in the mailbox.
 func stallOwner(t *testing.T, g *Group) (gate chan struct{}) {
 	t.Helper()
 	a, ok := g.address.Claim()
@@ -139,7 +138,7 @@ func (m stall) Handle(o *owner[string, any]) {
 	release(o)
 }
 
-// An outcome is all that can come of a Do.
+// An outcome is how a Do ended.
 type outcome struct {
 	val      any
 	err      error
@@ -170,7 +169,7 @@ func goCall(call func() (any, error, bool)) <-chan outcome {
 	return ended
 }
 
-// behind returns fn, held up until the gate opens.
+// behind returns fn, blocked until the gate is closed.
 func behind(gate <-chan struct{}, fn func() (any, error)) func() (any, error) {
 	return func() (any, error) {
 		<-gate
@@ -195,7 +194,7 @@ var errFn = errors.New("fn failed")
 var endings = []struct {
 	name   string
 	fn     func() (any, error)
-	do     func(*testing.T, outcome) // what every Do does, but for shared
+	do     func(*testing.T, outcome) // what every Do does, apart from shared
 	doChan *Result                   // what every channel receives; nil: a crash
 }{
 	{
@@ -213,8 +212,7 @@ var endings = []struct {
 		doChan: &Result{Val: "partial", Err: errFn},
 	},
 	{
-		// Errors that the package itself hands out are errors like any other
-		// where fn returns them.
+		// An error of this package is like any other if fn returns it.
 		name:   "ErrGoexit returned",
 		fn:     func() (any, error) { return 1, ErrGoexit },
 		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{val: 1, err: ErrGoexit, shared: o.shared}, o) },
@@ -438,7 +436,7 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 					assert.Equal(t, 2, status)
 					assert.Regexp(t, "(?m)^panic: "+errFn.Error()+"$", output)
 					assert.Contains(t, output, "singleflight.panicInFn(", "the stack of the panic")
-					if test.name != "waiter DoChanContext" { // which crashes by itself
+					if test.name != "waiter DoChanContext" { // which panics in its own goroutine
 						assert.Regexp(t, `goroutine \d+ \[.*\]:\n.*\.land\[.*\]\(`, output, "the goroutine that ran fn")
 					}
 				})
@@ -451,9 +449,9 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 	}
 }
 
-// lastWords is a panic that ends the process by exit when the runtime, on its
-// way to the crash, asks for its text. A process that crashes loses its
-// coverage counters; one that exits writes them.
+// lastWords is a panic value that exits the process when the runtime asks for its
+// text, just before the crash: a process that exits writes its coverage counters,
+// and one that crashes loses them.
 type lastWords struct{}
 
 const lastStatus = 42
@@ -463,13 +461,13 @@ func (lastWords) Error() string {
 	return ""
 }
 
-// inAnotherProcess runs f, which must not return, in a process of its own that
-// runs only t up to this call.
+// inAnotherProcess runs f, which must not return, in a new process, which runs
+// only t, up to this call.
 func inAnotherProcess(t *testing.T, f func()) (output string, status int) {
 	const variable = "SINGLEFLIGHT_TEST_PROCESS"
 	if os.Getenv(variable) != "" {
 		f()
-		require.Fail(t, "the process goes on")
+		require.Fail(t, "f has returned")
 	}
 	exe, err := os.Executable()
 	require.NoError(t, err)
@@ -498,8 +496,8 @@ func TestDoChanRunsFnOnANewGoroutineAndDoesNotWait(t *testing.T) {
 	})
 }
 
-// As with x/sync, the goroutine of fn shows who asked for it.
-func TestDoChanStartsTheGoroutineOfFnInTheCaller(t *testing.T) {
+// As in x/sync, the caller creates fn's goroutine, which inherits its profiler labels.
+func TestDoChanStartsFnsGoroutineInTheCaller(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		var landed []<-chan Result
@@ -572,7 +570,7 @@ func TestKeyIsFreeBeforeAnyCallIsReleased(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, g group[string, int]) {
-				n := 0 // protected by nothing but: one flight at a time
+				n := 0 // protected only by the rule of one flight at a time
 				fn := func() (int, error) { n++; return n, nil }
 				var wg sync.WaitGroup
 				for range callers {
@@ -608,7 +606,7 @@ func TestLandingOfAForgottenFlightDoesNotFreeItsSuccessorsKey(t *testing.T) {
 	})
 }
 
-func TestForgottenFlightGoesOnForThoseWhoJoinedIt(t *testing.T) {
+func TestForgottenFlightGoesOnForItsCallers(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := g.DoChan("key", behind(gate, value(1)))
@@ -703,8 +701,7 @@ func TestForgetOnARestingGroupStartsNothing(t *testing.T) {
 
 func TestSharedIsFalseForACallThatNoOtherJoins(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
-		// Neither calls that came and went before nor one that was sent away
-		// by Forget are shared with.
+		// Neither earlier calls nor a forgotten flight count.
 		gate := make(chan struct{})
 		forgotten := g.DoChan("key", behind(gate, value(0)))
 		g.Forget("key")
@@ -787,7 +784,7 @@ func TestResultChannelGetsOneValueAndIsNeverClosed(t *testing.T) {
 	})
 }
 
-// joinInAdvance makes the flight of a DoChan, and calls join it.
+// joinInAdvance begins the flight of a DoChan, which the calls join.
 func joinInAdvance(g *Group, results chan Result, calls ...*call[string, any]) *flight[string, any] {
 	_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", results: results})
 	for _, c := range calls {
@@ -797,8 +794,7 @@ func joinInAdvance(g *Group, results chan Result, calls ...*call[string, any]) *
 	return f
 }
 
-// Channels without room hold up the sender, so that the test can see whose
-// turn it is.
+// Unbuffered channels block the sender, so the test sees whose turn it is.
 func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
@@ -841,7 +837,7 @@ func TestDosAreReleasedInRows(t *testing.T) {
 		for first := 0; first < len(calls); first += row {
 			synctest.Wait()
 			for _, later := range released[first+1:] {
-				require.False(t, later(), "the leader is at the first of a row")
+				require.False(t, later(), "the leader has yet to release the first of a row")
 			}
 			require.True(t, released[first]())
 		}
@@ -851,7 +847,7 @@ func TestDosAreReleasedInRows(t *testing.T) {
 			go c.on.waiters.await(turn, c.seat)
 			for j := i + 1; i%row == 0 && j < min(i+row, len(calls)); j++ {
 				synctest.Wait()
-				require.True(t, released[j](), "the first of a row is at the next in it")
+				require.True(t, released[j](), "the first of a row releases the next in it")
 			}
 			synctest.Wait()
 		}
@@ -894,7 +890,7 @@ func TestFnMayUseTheGroup(t *testing.T) {
 		v, _, _ := g.Do("outer", func() (any, error) {
 			inner, _, _ := g.Do("inner", value("inner"))
 			chanInner := <-g.DoChan("inner", value("DoChan"))
-			g.Forget("outer") // its own key, which makes it free
+			g.Forget("outer") // frees its own key
 			second, _, _ := g.Do("outer", value("second"))
 			return []any{inner, chanInner.Val, second}, nil
 		})
@@ -914,7 +910,7 @@ func TestTypedKeysAndValues(t *testing.T) {
 	})
 }
 
-// Channels hold at most 64 KiB, and those of DoChan hold a ResultOf. GroupOf's
+// An element of a channel has at most 64 KiB, and DoChan's are ResultOfs. GroupOf's
 // doc gives the limit.
 func TestLargestValue(t *testing.T) {
 	type large = [65_504]byte
@@ -928,7 +924,7 @@ func TestLargestValue(t *testing.T) {
 		r := <-g.DoChan("key", fn)
 		assert.EqualValues(t, 1, r.Val[len(v)-1])
 	})
-	t.Run("and larger", func(t *testing.T) {
+	t.Run("larger", func(t *testing.T) {
 		output, err := exec.Command("go", "build", "./testdata/large").CombinedOutput()
 		require.Error(t, err)
 		assert.Contains(t, string(output), "channel element type too large")
@@ -1028,7 +1024,7 @@ func TestLoneDoAllocatesOnce(t *testing.T) {
 	})
 }
 
-// A closure that Do would pass to another goroutine would be allocated.
+// If Do passed fn to another goroutine, the closure would be allocated.
 func TestDoDoesNotMakeFnEscape(t *testing.T) {
 	var g GroupOf[int, int]
 	sum := 0
@@ -1053,7 +1049,7 @@ func TestDoThatMeetsALiveOwnerAllocatesAtMostTwice(t *testing.T) {
 func TestShards(t *testing.T) {
 	var s ShardedOf[int, int]
 	assert.Zero(t, len(s.shards)&(len(s.shards)-1), "a power of two")
-	assert.Equal(t, unsafe.Sizeof(Group{})+56, unsafe.Sizeof(s.shards[0]), "a cache line, where a word has 64 bits")
+	assert.Equal(t, unsafe.Sizeof(Group{})+56, unsafe.Sizeof(s.shards[0]), "a cache line, on 64-bit machines")
 	used := make(map[*GroupOf[int, int]]int)
 	const keys = 100 * shards
 	for key := range keys {
@@ -1063,7 +1059,7 @@ func TestShards(t *testing.T) {
 	}
 	assert.Len(t, used, shards, "all shards are used")
 	for _, n := range used {
-		assert.Less(t, n, keys/shards*2, "and none much more than the others")
+		assert.Less(t, n, keys/shards*2, "no shard has many more keys than the others")
 	}
 }
 

@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inFlight returns what g.InFlight tells, but for the flights that keep owners
-// alive.
+// inFlight returns g.InFlight without the flights that keep owners alive.
 func inFlight(g group[string, any]) (flights []Flight) {
 	for _, f := range g.InFlight() {
 		if f.Key != "other" {
@@ -21,7 +20,7 @@ func inFlight(g group[string, any]) (flights []Flight) {
 	return flights
 }
 
-func TestInFlightTellsOfEveryFlight(t *testing.T) {
+func TestInFlightListsEveryFlight(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		assert.Empty(t, inFlight(g))
 		first, second := make(chan struct{}), make(chan struct{})
@@ -34,7 +33,7 @@ func TestInFlightTellsOfEveryFlight(t *testing.T) {
 		lone := goDo(g, "lone", behind(second, value(2)))
 		successor := goDo(g, "key", behind(second, value(3)))
 		synctest.Wait()
-		g.DoChan("key", never(t)) // and nothing receives from it
+		g.DoChan("key", never(t)) // nothing receives its result
 		goDo(g, "key", never(t))
 		synctest.Wait()
 		assert.ElementsMatch(t, []Flight{
@@ -54,7 +53,7 @@ func TestInFlightTellsOfEveryFlight(t *testing.T) {
 	})
 }
 
-func TestInFlightTellsOfAFlightAlone(t *testing.T) {
+func TestInFlightListsALoneFlight(t *testing.T) {
 	onBoth(t, func(t *testing.T, g group[string, any]) {
 		g.Do("key", func() (any, error) {
 			assert.Equal(t, []Flight{{Key: "key", Callers: 1, State: Flying}}, g.InFlight())
@@ -100,7 +99,7 @@ func TestWaitReturnsWhenNothingIsInFlight(t *testing.T) {
 			gates := map[string]chan struct{}{}
 			fly := func(key string) {
 				gates[key] = make(chan struct{})
-				g.DoChan(key, behind(gates[key], value(key))) // which is abandoned
+				g.DoChan(key, behind(gates[key], value(key))) // nothing receives its result
 			}
 			fly("first")
 			fly("forgotten")
@@ -139,7 +138,7 @@ func TestWaitGivesUpWhenItsContextEnds(t *testing.T) {
 	})
 }
 
-// Calls of Wait that have given up must not add up in the owner.
+// Calls of Wait that have given up must not accumulate in the owner.
 func TestAllWaitsOfAnActivationShareAChannel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
@@ -162,7 +161,7 @@ func TestAllWaitsOfAnActivationShareAChannel(t *testing.T) {
 
 func TestWaitPanicsIfItsContextIsNil(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
-		assert.Panics(t, func() { g.Wait(nil) }) //nolint:staticcheck // which is what is tested
+		assert.Panics(t, func() { g.Wait(nil) }) //nolint:staticcheck // the nil context is the point
 	})
 }
 

@@ -20,9 +20,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// lingering returns the stacks of all goroutines of this package that wait for
-// something. An owner or a leader that is about to return does not. goleak
-// looks again and again for almost half a second; this is how it is now.
+// lingering returns the stacks of this package's goroutines that are blocked now. An
+// owner or a leader that is about to return is not. (goleak would retry for almost half
+// a second.)
 func lingering() (stacks []string) {
 	all := make([]byte, 1<<20)
 	all = all[:runtime.Stack(all, true)]
@@ -39,13 +39,13 @@ var (
 	busy = regexp.MustCompile(`^goroutine \d+ \[(running|runnable)`)
 )
 
-// storm makes calls of every kind, with every ending, from many goroutines. It
-// returns when all have returned, with the channels that were not received from. If
-// callers leave, flights may go on that all have left.
-func storm(g group[string, any], callersLeave bool) (abandoned []<-chan Result) {
+// storm makes calls of every kind, with every ending, from many goroutines. When all
+// have returned, it returns the channels that nothing has received from. If callers
+// leave, abandoned flights may still be in progress.
+func storm(g group[string, any], callersLeave bool) (unreceived []<-chan Result) {
 	const callers, calls = 32, 300
 	ended, cancel := context.WithCancel(context.Background())
-	cancel() // or no call would come while another waits
+	cancel() // so that Wait does not block
 	open := make(chan struct{})
 	contexts := []context.Context{context.Background(), written{
 		context.Background(), func() <-chan struct{} { return open }, func() error { return nil },
@@ -59,7 +59,7 @@ func storm(g group[string, any], callersLeave bool) (abandoned []<-chan Result) 
 			switch ending := endings[random.IntN(len(endings))]; random.IntN(14) {
 			default:
 				if ending.doChan == nil {
-					key = "panics " + key // where no DoChan comes
+					key = "panics " + key // which no DoChan has
 				}
 				g.Do(key, ending.fn)
 			case 3, 4:
@@ -84,7 +84,7 @@ func storm(g group[string, any], callersLeave bool) (abandoned []<-chan Result) 
 				}
 				ctx := contexts[random.IntN(len(contexts))]
 				if callersLeave && random.IntN(2) == 0 {
-					ctx = endsOnceLookedAt()
+					ctx = endsAfterFirstCheck()
 				}
 				fn := func(context.Context) (any, error) { return ending.fn() }
 				if random.IntN(2) == 0 {
@@ -97,7 +97,7 @@ func storm(g group[string, any], callersLeave bool) (abandoned []<-chan Result) 
 		wg.Go(func() {
 			for range calls {
 				done := make(chan struct{})
-				go func() { // which Goexit may end
+				go func() { // Goexit may end it
 					defer close(done)
 					defer func() { recover() }()
 					call()
@@ -109,14 +109,14 @@ func storm(g group[string, any], callersLeave bool) (abandoned []<-chan Result) 
 	wg.Wait()
 	close(left)
 	for results := range left {
-		abandoned = append(abandoned, results)
+		unreceived = append(unreceived, results)
 	}
-	return abandoned
+	return unreceived
 }
 
 func TestAtRestAtOnceAfterAStorm(t *testing.T) {
-	// Here no time passes, and synctest.Wait lets every goroutine end that
-	// does not wait for something.
+	// Here no time passes, and synctest.Wait lets every goroutine end that is not
+	// blocked.
 	t.Run("in a bubble", func(t *testing.T) {
 		onBoth(t, func(t *testing.T, g group[string, any]) {
 			synctest.Test(t, func(t *testing.T) {
@@ -160,8 +160,8 @@ func TestAtRestWhenTheLastCallReturns(t *testing.T) {
 	})
 }
 
-// A Forget that left its message behind would keep the group in use for as
-// long as the owner takes to get there.
+// If Forget did not wait, the group would be in use until the owner got to its
+// message.
 func TestForgetReturnsWhenTheOwnerHasAnswered(t *testing.T) {
 	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
@@ -181,8 +181,8 @@ func TestForgetReturnsWhenTheOwnerHasAnswered(t *testing.T) {
 	})
 }
 
-// Answers that no goroutine receives hold up the owner, so that the test can
-// see what it has done before.
+// An answer that is not received blocks the owner, so the test sees what the owner
+// has done before.
 func TestOwnerAnswersLast(t *testing.T) {
 	t.Run("done", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestOwnerAnswersLast(t *testing.T) {
 	})
 }
 
-// The test receives no answer before the owner has handled one message more.
+// The test receives each answer only after the owner has handled one more message.
 func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it would fail if the owner waited
 		var g Group
@@ -235,7 +235,7 @@ func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
 		a.Send(done[string, any]{&lead.flight})
 		requireOwner(t, &g)
 		<-lead.turn
-		lead.waiters.release() // nor does the leader
+		lead.waiters.release() // the leader does not wait either
 
 		a = g.address.Leave(alone)
 		again, _ := g.address.Claim()
@@ -250,7 +250,7 @@ func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
 	})
 }
 
-func TestLeaksAreSeen(t *testing.T) {
+func TestLeaksAreDetected(t *testing.T) {
 	var g Group
 	gate := make(chan struct{})
 	results := g.DoChan("key", behind(gate, value(nil)))
@@ -263,8 +263,8 @@ func TestLeaksAreSeen(t *testing.T) {
 	<-results
 }
 
-// A channel that was made in a bubble must not be used outside. One group is used
-// everywhere here, and every use must leave nothing to the next.
+// A channel that was made in a bubble must not be used outside. Here one group is used
+// in and out of bubbles, so no use may leave anything behind.
 func TestGroupInAndOutOfBubbles(t *testing.T) {
 	onBoth(t, inAndOutOfBubbles)
 }
@@ -290,9 +290,8 @@ func inAndOutOfBubbles(t *testing.T, g group[string, any]) {
 	use(t)
 }
 
-// What README says of a Group that is in use on both sides of a bubble's border.
-// A goroutine that waits for something outside keeps a bubble from being found
-// deadlocked, where the crash is to be another.
+// README's last difference from x/sync. A goroutine that waits for something outside
+// keeps synctest from reporting a deadlock where another crash is expected.
 func TestUseOnBothSidesOfABubbleCrashes(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -339,11 +338,11 @@ func TestUseOnBothSidesOfABubbleCrashes(t *testing.T) {
 
 type blob [1 << 10]byte
 
-// requireFreed fails if the memory that p points to is still referred to.
+// requireFreed fails if the memory that p points to is still reachable.
 func requireFreed[T any](t *testing.T, p weak.Pointer[T]) {
 	t.Helper()
 	runtime.GC()
-	require.Nil(t, p.Value(), "the memory is still referred to")
+	require.Nil(t, p.Value(), "the memory is still reachable")
 }
 
 // A call that waits needs neither its key, which may be a small part of a large
@@ -355,7 +354,7 @@ func TestWaiterKeepsNeitherItsKeyNorItsFn(t *testing.T) {
 		"DoContext": func(ctx context.Context, g group[string, any], key string, fn func() (any, error)) {
 			go g.DoContext(ctx, key, func(context.Context) (any, error) { return fn() })
 		},
-		"DoContext without end": func(_ context.Context, g group[string, any], key string, fn func() (any, error)) {
+		"DoContext that never leaves": func(_ context.Context, g group[string, any], key string, fn func() (any, error)) {
 			go g.DoContext(context.Background(), key, func(context.Context) (any, error) { return fn() })
 		},
 		"DoChanContext": func(ctx context.Context, g group[string, any], key string, fn func() (any, error)) {
@@ -397,7 +396,7 @@ func TestOwnerKeepsNoCallThatHasJoined(t *testing.T) {
 		a.Send(do[string, any]{joined})
 		<-joined.turn
 		require.NotSame(t, &joined.flight, joined.on)
-		synctest.Wait() // the owner has done with it
+		synctest.Wait() // the owner is done with it
 		requireFreed(t, weak.Make(joined))
 		close(gate)
 		<-leader

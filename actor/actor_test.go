@@ -17,8 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A ledger is the state of the actor under test. What is left for the owner is a
-// *blob.
+// A ledger is the state of the actor under test. Its notes are *blobs.
 type ledger struct {
 	handled []string
 	blob    *blob
@@ -33,8 +32,8 @@ type (
 	owner      = Owner[ledger, *blob]
 )
 
-// A remark releases its claim once the owner has written it down, and then
-// answers with all that is written, if it has a channel for that.
+// A remark is written down by the owner. Then it releases its claim, and answers with
+// all remarks so far if it has a channel for that.
 type remark struct {
 	text    string
 	handled chan<- []string
@@ -54,8 +53,7 @@ type kept struct{ text string }
 
 func (m kept) Handle(o *owner) { o.State.handled = append(o.State.handled, m.text) }
 
-// A stop holds up the owner until the gate opens. No message of a real actor
-// may do that.
+// A stop blocks the owner until the gate is closed, which no real message may do.
 type stop struct{ gate <-chan struct{} }
 
 func (m stop) Handle(o *owner) {
@@ -86,8 +84,8 @@ func claim(t *testing.T, d *address) *activation {
 	return a
 }
 
-// meet returns an activation with two claims: that of a caller that was alone,
-// and that of another.
+// meet returns an activation with two claims: one of a caller that was alone, and one
+// of another.
 func meet(t *testing.T, d *address) *activation {
 	t.Helper()
 	alone := enter(t, d)
@@ -148,7 +146,7 @@ func TestMessagesAreHandledInTheOrderOfSending(t *testing.T) {
 	requireRest(t, &d)
 }
 
-// A find answers with the note that the owner has found.
+// A find answers with the note that the owner found.
 type find struct{ found chan<- **blob }
 
 func (m find) Handle(o *owner) {
@@ -184,7 +182,7 @@ func TestOwnerFindsTheNote(t *testing.T) {
 	}
 }
 
-func TestLeaveFindsTheOthers(t *testing.T) {
+func TestLeaveReturnsTheActivationOfTheOthers(t *testing.T) {
 	var d address
 	alone := enter(t, &d)
 	b := claim(t, &d)
@@ -202,9 +200,9 @@ func TestLeaveFindsTheOthers(t *testing.T) {
 // A page is large, so that copying it takes much longer than an atomic step.
 type page [1 << 18]int64
 
-// Another processor watches the address. An entry must be complete as soon as it
-// can be seen. On a machine with one processor, time slices that end while a page
-// is copied have to do.
+// Another processor watches the address. An entry must be complete as soon as it is
+// visible. A machine with one processor has to rely on time slices that end while a
+// page is copied.
 func TestEntryIsCompleteBeforeItIsVisible(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	const entries = 50
@@ -243,7 +241,7 @@ type lastRelease struct{ claims chan<- int64 }
 func (m lastRelease) Handle(o *owner) {
 	defer func() {
 		recover()
-		o.ended = true // which Release has not come to
+		o.ended = true // as Release did not get that far
 		m.claims <- o.claims.Load()
 	}()
 	o.address = nil
@@ -269,7 +267,7 @@ func TestNoNumberOfLateClaimsRevivesAnActivation(t *testing.T) {
 	}
 }
 
-// An age adds to what the owner has released, as 2^31 messages would.
+// An age adds 2^31 to the claims that the owner has released.
 type age struct{}
 
 func (age) Handle(o *owner) {
@@ -372,7 +370,7 @@ func TestMisusePanics(t *testing.T) {
 		other.Send(twice{panicked})
 		assert.Equal(t, "actor: claim released twice", <-panicked)
 		a := d.Leave(alone)
-		require.Same(t, other, a, "the other claim is in force")
+		require.Same(t, other, a, "the other claim still holds")
 		answer := make(chan []string, 1)
 		a.Send(remark{handled: answer})
 		<-answer
@@ -389,9 +387,9 @@ func (m twice) Handle(o *owner) {
 	o.Release()
 }
 
-// On one processor, a goroutine that gets an answer runs when the owner has
-// nothing more to do. An owner that waits for a message is asleep then; one that
-// has yielded is runnable, behind every goroutine that computes.
+// On one processor, the goroutine that gets an answer runs once the owner blocks or
+// yields. An owner that waits for a message is asleep by then; one that has yielded is
+// runnable, behind every goroutine that computes.
 func TestOwnerWaitsWithoutYielding(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const trials, burst = 200, 10
@@ -413,7 +411,7 @@ func TestOwnerWaitsWithoutYielding(t *testing.T) {
 			<-answer
 		}
 	}
-	// The scheduler may have interrupted an owner, but not half of them.
+	// The scheduler may have preempted some owners, but not half of them.
 	assert.Greater(t, asleep[1], trials/2)
 	assert.Greater(t, asleep[burst], trials/2)
 }
@@ -433,7 +431,7 @@ func stackOf(function string) string {
 func TestClaimDoesNotWaitForTheOwnerThatEndsTheActivation(t *testing.T) {
 	var d address
 	a := meet(t, &d)
-	a.claims.Store(over) // the one step of the end, but not yet the address
+	a.claims.Store(over) // it is over, but its address is not cleared yet
 	defer func() {       // let the owner go
 		a.claims.Store(2)
 		a.Send(remark{})
@@ -534,7 +532,7 @@ type count struct {
 	done *sync.WaitGroup
 }
 
-type tally struct{} // the state, of which there is none: n outlives activations
+type tally struct{} // an empty state: n must outlive activations
 
 func (m count) Handle(o *Owner[tally, int]) {
 	*m.n++
@@ -542,7 +540,7 @@ func (m count) Handle(o *Owner[tally, int]) {
 	m.done.Done()
 }
 
-func TestFloodAtBirth(t *testing.T) {
+func TestBurstAsAnActivationBegins(t *testing.T) {
 	const rounds, senders = 200, 8 * mailboxSize
 	var d Address[tally, int]
 	n := 0
@@ -575,7 +573,7 @@ func TestFloodAtBirth(t *testing.T) {
 func TestEndsThatRaceWithClaims(t *testing.T) {
 	const each = 20_000
 	var d Address[tally, int]
-	var n int // owners only
+	var n int // used by owners only
 	var left, sent atomic.Int64
 	var senders, handled sync.WaitGroup
 	send := func(a *Activation[tally, int]) {
@@ -586,7 +584,7 @@ func TestEndsThatRaceWithClaims(t *testing.T) {
 	for i := range 4 {
 		senders.Go(func() {
 			for range each {
-				if i == 0 { // takes what is there
+				if i == 0 { // claims without entering
 					if a, ok := d.Claim(); ok {
 						send(a)
 					}
@@ -646,7 +644,7 @@ func TestNothingIsKeptAtRest(t *testing.T) {
 	}
 }
 
-// drop lets go what was left.
+// drop drops the note.
 type drop struct{}
 
 func (drop) Handle(o *owner) { o.Note = nil }

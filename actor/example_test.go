@@ -6,7 +6,7 @@ import (
 	"github.com/actorflight/singleflight/actor"
 )
 
-// A room is the state: how many are in it, and how many were at most.
+// A room is the state: how many visitors are in it, and the most that ever were.
 type room struct{ inside, peak int }
 
 // A visitor that is alone leaves its name at the door for an owner to find.
