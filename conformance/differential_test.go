@@ -15,9 +15,8 @@ import (
 	"github.com/actorflight/singleflight"
 )
 
-// TestDifferential runs random programs, step by step, against x/sync, against
-// this library, and against a model small enough to be read. After every step
-// all must show the same.
+// TestDifferential runs random programs, step by step, on x/sync, on this library, and
+// on a model that is small enough to read. After every step all must show the same.
 func TestDifferential(t *testing.T) { rapid.Check(t, differential) }
 
 func FuzzDifferential(f *testing.F) { f.Fuzz(rapid.MakeFuzz(differential)) }
@@ -32,7 +31,7 @@ func differential(t *rapid.T) {
 				newSide("Sharded", new(singleflight.Sharded)),
 			},
 		}
-		defer p.end() // rapid may also leave from within, when something is wrong
+		defer p.end() // even if rapid panics because a check has failed
 		if rapid.Bool().Draw(t, "behind an abandoned flight") {
 			p.call(drawContextKey(t), manner{context: open})
 			p.check(t)
@@ -49,8 +48,8 @@ func differential(t *rapid.T) {
 			"forgetUnshared": func(t *rapid.T) { p.forgetUnshared(t, drawKey(t)) },
 			"land":           p.drawLanding,
 		})
-		for len(p.inAir) > 0 {
-			p.land(p.inAir[0], "value")
+		for len(p.inFlight) > 0 {
+			p.land(p.inFlight[0], "value")
 			p.check(t)
 		}
 		for i := range p.calls { // too late
@@ -60,8 +59,8 @@ func differential(t *rapid.T) {
 	})
 }
 
-// x/sync has no calls with a context, and sees only the keys that get none. One key
-// gets calls of all kinds; without Do and DoChan, flights are abandoned more often.
+// x/sync has no calls with a context, so it gets the plain keys only. One key gets calls
+// of all kinds; where there is no Do and no DoChan, flights are abandoned more often.
 var plain, mixed, withContext = []string{"a", "b"}, "c", "d"
 
 func drawKey(t *rapid.T) string {
@@ -82,19 +81,19 @@ func drawLife(t *rapid.T) life {
 	return rapid.SampledFrom([]life{open, open, open, endless, done}).Draw(t, "context")
 }
 
-// A program is what has been done, and the model of what it should lead to.
+// A program is the steps so far, and a model of their effects.
 type program struct {
-	calls   []*modelCall
-	flights []*flight
-	inAir   []*flight          // those that have begun, and have not landed
-	current map[string]*flight // those that have their key
-	sides   []*side
+	calls    []*modelCall
+	flights  []*flight
+	inFlight []*flight          // begun, and not landed
+	current  map[string]*flight // the flights that have their key
+	sides    []*side
 }
 
 type flight struct {
 	number  int
 	key     string
-	calls   []*modelCall // those that have not left
+	calls   []*modelCall // that have not left
 	first   *modelCall
 	leaders []*modelCall // the fn of one of them runs; none before the flight begins
 	next    *flight      // the one that waits for it to land
@@ -124,7 +123,7 @@ const (
 	done      life = "done"    // it is done before the call
 )
 
-// mayLeave reports whether c may leave, from what the library knows.
+// mayLeave reports whether c may leave, as far as the library knows.
 func (c *modelCall) mayLeave() bool { return c.context == open || c.context == endless && c.doChan }
 
 const (
@@ -180,11 +179,11 @@ func (p *program) found(key string, c *modelCall) *flight {
 	return f
 }
 
-// begin gives f its key. The first call that never leaves leads it, or else the first
-// of all, or else any.
+// begin gives f its key. The leader is the first call that never leaves. If there is none,
+// it is the call that founded f, or any if that has left.
 func (p *program) begin(f *flight) {
 	p.current[f.key] = f
-	p.inAir = append(p.inAir, f)
+	p.inFlight = append(p.inFlight, f)
 	leaders := f.calls
 	if i := slices.IndexFunc(f.calls, func(c *modelCall) bool { return !c.mayLeave() }); i >= 0 {
 		leaders = f.calls[i : i+1]
@@ -194,7 +193,7 @@ func (p *program) begin(f *flight) {
 	f.leaders = slices.Clone(leaders)
 }
 
-// free takes its key from f.
+// free takes the key from f, and begins the next flight.
 func (p *program) free(f *flight) {
 	delete(p.current, f.key)
 	if next := f.next; next != nil {
@@ -263,10 +262,10 @@ func (p *program) cancel(i int) {
 }
 
 func (p *program) drawLanding(t *rapid.T) {
-	if len(p.inAir) == 0 {
+	if len(p.inFlight) == 0 {
 		return
 	}
-	f := rapid.SampledFrom(p.inAir).Draw(t, "flight")
+	f := rapid.SampledFrom(p.inFlight).Draw(t, "flight")
 	endings := []string{"value", "error", "goexit"}
 	if len(f.calls) > 0 && !slices.ContainsFunc(f.calls, func(c *modelCall) bool { return c.doChan }) {
 		endings = append(endings, "panic") // else it would crash the program
@@ -275,7 +274,7 @@ func (p *program) drawLanding(t *rapid.T) {
 }
 
 func (p *program) land(f *flight, ending string) {
-	p.inAir = slices.DeleteFunc(p.inAir, func(other *flight) bool { return other == f })
+	p.inFlight = slices.DeleteFunc(p.inFlight, func(other *flight) bool { return other == f })
 	if p.current[f.key] == f {
 		p.free(f)
 	}
@@ -304,10 +303,10 @@ func (p *program) land(f *flight, ending string) {
 	}
 }
 
-// end lets all goroutines go.
+// end lets all goroutines return.
 func (p *program) end() {
-	for len(p.inAir) > 0 {
-		p.land(p.inAir[0], "value")
+	for len(p.inFlight) > 0 {
+		p.land(p.inFlight[0], "value")
 	}
 	for i := range p.calls {
 		p.cancel(i)
@@ -319,7 +318,7 @@ func (p *program) end() {
 
 func errOf(flight int) error { return fmt.Errorf("error of %d", flight) }
 
-// check waits until nothing moves any more, and then compares.
+// check waits until all goroutines are blocked, and then compares.
 func (p *program) check(t *rapid.T) {
 	synctest.Wait()
 	for _, s := range p.sides {
@@ -388,7 +387,7 @@ func (p *program) checkInFlight(t *rapid.T, s *side) {
 		return
 	}
 	var want, got []string
-	for _, f := range p.inAir {
+	for _, f := range p.inFlight {
 		state := singleflight.Forgotten
 		switch {
 		case len(f.calls) == 0:
@@ -424,9 +423,9 @@ type side struct {
 		Forget(string)
 	}
 	doChan   func(string, func() (any, error)) channel
-	calls    []*sideCall // nil for what the side does not see
+	calls    []*sideCall // nil for calls that the side cannot make
 	landings map[*flight]chan string
-	over     chan struct{} // closed when no call need wait any longer
+	over     chan struct{} // closed at the end, so that no call waits any longer
 }
 
 // A contextGroup also has the calls with a context.

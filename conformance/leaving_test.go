@@ -16,14 +16,14 @@ import (
 	"github.com/actorflight/singleflight"
 )
 
-// An answer is what comes of a call.
+// An answer is the result of a call.
 type answer struct {
 	val    int
 	err    error
 	shared bool
 }
 
-// A caller makes a call of one key, always in the same group.
+// A caller makes calls with one key, in one group.
 type caller func(ctx context.Context, fn func(context.Context) (int, error)) <-chan answer
 
 func answered(call func() answer) <-chan answer {
@@ -40,7 +40,7 @@ func TestWhenACallerLeaves(t *testing.T) {
 		lastWaits  bool   // the last caller to leave returns when fn does, others at once
 		hasContext bool   // fn gets one, which ends when all have left
 		next       string // what the next call does, before fn has returned
-		values     bool   // of the first caller reach fn
+		values     bool   // the first caller's reach fn
 		outlives   bool   // fn's context does not end with the landing
 		shared     bool   // although one of two callers has left
 	}{
@@ -116,7 +116,7 @@ func TestWhenACallerLeaves(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { f(t, peer.newCaller()) })
 				})
 			}
-			bubble("one of two", func(t *testing.T, call caller) {
+			bubble("one of two leaves", func(t *testing.T, call caller) {
 				ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "first"))
 				gate := make(chan struct{})
 				var fnCtx context.Context
@@ -138,7 +138,7 @@ func TestWhenACallerLeaves(t *testing.T) {
 					assert.Equal(t, peer.outlives, fnCtx.Err() == nil)
 				}
 			})
-			bubble("all, and the next comes", func(t *testing.T, call caller) {
+			bubble("all leave, and another comes", func(t *testing.T, call caller) {
 				ctx, cancel := context.WithCancel(t.Context())
 				gate := make(chan struct{})
 				var fnCtx context.Context
@@ -167,8 +167,8 @@ func TestWhenACallerLeaves(t *testing.T) {
 
 type key struct{}
 
-// In tailscale's, a call with a context that joins the flight of a Do ends the program.
-func TestTailscaleCrashesWhereAContextCallJoinsADo(t *testing.T) {
+// With tailscale's, a call with a context crashes the program if it joins a Do's flight.
+func TestTailscaleCrashesWhenAContextCallJoinsADo(t *testing.T) {
 	const variable = "SINGLEFLIGHT_CONFORMANCE_CRASH"
 	if os.Getenv(variable) != "" {
 		var g tailscale.Group[string, int]

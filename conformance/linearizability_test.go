@@ -21,10 +21,9 @@ import (
 
 var operations = flag.Int("operations", 120_000, "how many operations TestLinearizability records")
 
-// TestLinearizability records what truly concurrent calls see, and lets
-// porcupine look for an order of events that explains it: one in which every
-// event happens at one moment between its beginning and its end, and which the
-// specification below allows.
+// TestLinearizability records what concurrent calls see, and has porcupine look for an
+// order of events that explains it: one that the specification below allows, with each
+// event at one moment between its beginning and its end.
 func TestLinearizability(t *testing.T) {
 	for _, processors := range []int{1, 2, 4} {
 		t.Run(strconv.Itoa(processors), func(t *testing.T) {
@@ -89,26 +88,26 @@ const (
 
 type event struct {
 	kind   kind
-	call   int   // join, leave: which
+	call   int   // join, leave
 	flight int64 // unknown to a call that leaves or exits, unless it leads
 	leads  bool  // join, leave: the call leads the flight
 	leaves bool  // join: the call will leave
 	exits  bool  // join: the flight that the call leads will exit
-	told   bool  // land: a call got a Shared
-	result bool  // land: which; forgetUnshared: what it returned
+	told   bool  // land: Shared was seen
+	result bool  // land: the Shared; forgetUnshared: what it returned
 }
 
 const unknown = -1
 
 // A state is what the specification knows of one key. It is never modified.
 type state struct {
-	current   *inAir // has the key, or nil
-	waiting   *inAir // begins when current, which is abandoned, lands or is forgotten; or nil
-	forgotten []*inAir
+	current   *inFlight // has the key, or nil
+	waiting   *inFlight // begins when current, which is abandoned, lands or is forgotten; or nil
+	forgotten []*inFlight
 }
 
-type inAir struct {
-	flight  int64 // unknown until a call that knows it joins; for ever, if all leave before fn runs
+type inFlight struct {
+	flight  int64 // unknown until a call that knows it joins; forever, if all leave before fn runs
 	calls   int   // that do not leave
 	leavers []int // calls that will leave, and have not
 	led     bool  // the leader has joined
@@ -129,12 +128,12 @@ var specification = (&porcupine.NondeterministicModel{
 	Equal: func(a, b any) bool {
 		s, other := a.(state), b.(state)
 		return s.current.equal(other.current) && s.waiting.equal(other.waiting) &&
-			slices.EqualFunc(s.forgotten, other.forgotten, (*inAir).equal)
+			slices.EqualFunc(s.forgotten, other.forgotten, (*inFlight).equal)
 	},
 }).ToModel()
 
-// orLanded returns s and, if the current flight may land without an event, what s is
-// then: all calls have left it before its fn ran.
+// orLanded returns s and, if all calls may have left the current flight before its fn
+// ran, so that it lands without an event, also the state after that.
 func (s state) orLanded() []state {
 	if f := s.current; f != nil && f.flight == unknown && f.callers() == 0 {
 		if landed, ok := s.free(); ok {
@@ -176,24 +175,24 @@ func (s state) step(e event) (after state, ok bool) {
 	return s.free()
 }
 
-// join puts a call on the current flight, unless all have left that.
+// join puts a call on the current flight, or on the one behind it if all have left it.
 func (s state) join(e event) (after state, ok bool) {
 	switch f := s.current; {
 	case f == nil:
-		s.waiting = new(inAir{flight: unknown}).join(e)
+		s.waiting = new(inFlight{flight: unknown}).join(e)
 		return s.free()
 	case f.callers() > 0:
 		s.current = f.join(e)
 		return s, s.current != nil && s.current.flight == f.flight && !e.leads
 	case s.waiting == nil:
-		s.waiting = new(inAir{flight: unknown}).join(e)
+		s.waiting = new(inFlight{flight: unknown}).join(e)
 	default:
 		s.waiting = s.waiting.join(e)
 	}
 	return s, s.waiting != nil
 }
 
-// leave takes a call from the flight that it is on.
+// leave takes a call off its flight.
 func (s state) leave(e event) (after state, ok bool) {
 	if f := s.current.leave(e.call); f != nil {
 		s.current = f
@@ -203,7 +202,7 @@ func (s state) leave(e event) (after state, ok bool) {
 		if s.waiting = f; f.callers() == 0 {
 			s.waiting = nil
 		}
-		return s, !e.leads // which only a call does that is there when the flight begins
+		return s, !e.leads // only a call that is on the flight when it begins leads
 	}
 	for _, f := range s.forgotten {
 		if left := f.leave(e.call); left != nil {
@@ -222,7 +221,7 @@ func (s state) free() (after state, ok bool) {
 }
 
 // find returns the flight, if it has begun and has not landed.
-func (s state) find(flight int64) *inAir {
+func (s state) find(flight int64) *inFlight {
 	for _, f := range append(s.forgotten[:len(s.forgotten):len(s.forgotten)], s.current) {
 		if f != nil && f.flight == flight {
 			return f
@@ -232,7 +231,7 @@ func (s state) find(flight int64) *inAir {
 }
 
 // replace puts another flight, or none, in the place of f.
-func replace(all []*inAir, f, other *inAir) (replaced []*inAir) {
+func replace(all []*inFlight, f, other *inFlight) (replaced []*inFlight) {
 	for _, g := range all {
 		if g == f {
 			g = other
@@ -244,10 +243,10 @@ func replace(all []*inAir, f, other *inAir) (replaced []*inAir) {
 	return replaced
 }
 
-func (f *inAir) callers() int { return f.calls + len(f.leavers) }
+func (f *inFlight) callers() int { return f.calls + len(f.leavers) }
 
 // join returns f with one more call, or nil if the call cannot be on it.
-func (f *inAir) join(e event) *inAir {
+func (f *inFlight) join(e event) *inFlight {
 	joined := *f
 	switch {
 	case e.flight != unknown:
@@ -269,8 +268,8 @@ func (f *inAir) join(e event) *inAir {
 	return &joined
 }
 
-// leave returns f without a call, or nil if that is not on it.
-func (f *inAir) leave(call int) *inAir {
+// leave returns f without a call, or nil if the call is not on it.
+func (f *inFlight) leave(call int) *inFlight {
 	if f == nil || !slices.Contains(f.leavers, call) {
 		return nil
 	}
@@ -279,7 +278,7 @@ func (f *inAir) leave(call int) *inAir {
 	return &left
 }
 
-func (f *inAir) equal(other *inAir) bool {
+func (f *inFlight) equal(other *inFlight) bool {
 	if f == nil || other == nil {
 		return f == other
 	}
@@ -287,8 +286,8 @@ func (f *inAir) equal(other *inAir) bool {
 		slices.Equal(f.leavers, other.leavers)
 }
 
-// A history is what one run has recorded. Its clock counts, so that all readings
-// are different, and in the order in which they were taken.
+// A history is what one run has recorded. Its clock is a counter, so no two readings are
+// the same, and a later one is greater.
 type history struct {
 	clock   atomic.Int64
 	flights atomic.Int64
@@ -298,7 +297,7 @@ type history struct {
 
 	mu      sync.Mutex
 	calls   []*call
-	refused []*call // since their contexts were done before
+	refused []*call // their contexts were done before the call
 	forgets map[string][]porcupine.Operation
 	late    []func()
 }
@@ -316,7 +315,7 @@ type call struct {
 	left   bool
 
 	began    int64
-	joined   int64 // the latest it can have
+	joined   int64 // at the latest
 	canceled int64 // if it has left
 	returned int64
 
@@ -338,7 +337,7 @@ const (
 )
 
 // A watched context tells a call that leaves from one whose context was done before: the
-// library asks for its Err before it does anything else.
+// library calls Err before it does anything else.
 type watched struct {
 	context.Context
 	open bool // Err has been nil
@@ -352,7 +351,7 @@ func (w *watched) Err() error {
 	return err
 }
 
-// One history has so many operations: calls and forgets.
+// A history has callers*each operations.
 const callers, each = 12, 40
 
 // record makes calls from many goroutines and records what they see.
@@ -363,7 +362,7 @@ func record(seed uint64) *history {
 		h.running.Go(func() {
 			for range each {
 				done := make(chan struct{})
-				go func() { // which Goexit may end
+				go func() { // Goexit may end it
 					defer close(done)
 					h.operate(random)
 				}()
@@ -375,7 +374,7 @@ func record(seed uint64) *history {
 	for _, receive := range h.late {
 		receive()
 	}
-	h.group.Wait(context.Background()) // for the flights that all have left
+	h.group.Wait(context.Background()) // for the abandoned flights
 	h.over = h.clock.Add(1)
 	for _, c := range h.calls {
 		if c.leads {
@@ -393,7 +392,7 @@ func (h *history) operate(random *rand.Rand) {
 	}
 	leaves := random.IntN(2) == 0
 	if leaves {
-		// Here no flight exits, so that only a call that leaves does not know its flight.
+		// No flight of these keys exits, so only a call that leaves does not know its flight.
 		c.key, c.ending = "leaves "+c.key, ending(random.IntN(2))
 		switch random.IntN(8) {
 		case 0: // it gets no context
@@ -417,7 +416,7 @@ func (h *history) operate(random *rand.Rand) {
 		h.late = append(h.late, receive)
 	case 5, 6, 7:
 		if !leaves {
-			c.key = "crashes " + c.key // no DoChan comes here
+			c.key = "crashes " + c.key // which no DoChan has
 			c.ending = ending(random.IntN(4))
 		}
 		fallthrough
@@ -448,7 +447,7 @@ func (h *history) forget(key string, kind kind, f func() bool) {
 	h.forgets[key] = append(h.forgets[key], op)
 }
 
-// fn is what c brings. It runs if c leads.
+// fn is the function of c. It runs if c leads.
 func (h *history) fn(c *call, ctx context.Context) (any, error) {
 	c.leads, c.own, c.begun = true, h.flights.Add(1), h.clock.Add(1)
 	for range c.pauses {
@@ -516,7 +515,7 @@ func (h *history) do(c *call) {
 	c.told = true
 }
 
-// doChan returns what receives the result.
+// doChan returns a function that receives the result.
 func (h *history) doChan(c *call) (receive func()) {
 	c.began = h.clock.Add(1)
 	var results <-chan singleflight.Result
@@ -533,7 +532,7 @@ func (h *history) doChan(c *call) (receive func()) {
 	}
 }
 
-// events returns all that has happened, by key.
+// events returns all events by key.
 func (h *history) events() map[string][]porcupine.Operation {
 	events := h.forgets
 	landings := map[int64]landing{}
@@ -576,7 +575,7 @@ func (h *history) events() map[string][]porcupine.Operation {
 	return events
 }
 
-// A landing is what the calls of a flight have seen of its landing.
+// A landing is what the calls of a flight saw when it landed.
 type landing struct {
 	seen         int64 // when the first had the result
 	told, shared bool

@@ -20,14 +20,14 @@ import (
 
 var soak = flag.Duration("soak", 5*time.Second, "how long TestSoak lasts")
 
-// TestSoak lets a thousand goroutines call one Group, and leave it, with thousands of
-// keys and every kind of ending, and then looks at once for what is left of it.
+// TestSoak makes calls from a thousand goroutines on one Group, with thousands of keys,
+// every ending, and callers that leave. Then nothing may be left behind, at once.
 func TestSoak(t *testing.T) {
 	var s soaked
 	var cancel func()
 	s.ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
-	// What the runtime keeps of a thousand goroutines is not the Group's.
+	// The runtime keeps memory of a thousand goroutines, which is not the Group's.
 	s.run(time.Second, func() {})
 	before, heap := blocked(), heapAlloc()
 
@@ -50,9 +50,9 @@ func TestSoak(t *testing.T) {
 	runtime.KeepAlive(&s)
 }
 
-// blocked returns how many goroutines wait for something, when no other can run. Flights
-// that all callers have left may outlast the calls, and goroutines that are about to
-// return may be kept from running by the system.
+// blocked waits until all other goroutines are blocked, and returns how many there are.
+// Abandoned flights may outlast their calls, and the system may delay goroutines that
+// are about to return.
 func blocked() (n int) {
 	stacks := make([]byte, 1<<22)
 	for running := 2; running > 1; runtime.Gosched() {
@@ -79,12 +79,12 @@ func heapAlloc() uint64 {
 
 type soaked struct {
 	group singleflight.GroupOf[int, []byte]
-	ctx   context.Context // that outlives all calls
+	ctx   context.Context // outlives all calls
 
 	calls, left, flights, abandoned atomic.Int64
 }
 
-// run makes calls for as long as it is told, and reports ten times.
+// run makes calls for d, and reports ten times.
 func (s *soaked) run(d time.Duration, report func()) {
 	over := make(chan struct{})
 	var callers sync.WaitGroup
@@ -98,7 +98,7 @@ func (s *soaked) run(d time.Duration, report func()) {
 				default:
 				}
 				done := make(chan struct{})
-				go func() { // which Goexit may end
+				go func() { // Goexit may end it
 					defer close(done)
 					defer func() { recover() }()
 					s.call(random)
@@ -120,7 +120,7 @@ func (s *soaked) run(d time.Duration, report func()) {
 func (s *soaked) call(random *rand.Rand) {
 	key := random.IntN(5_000)
 	if random.IntN(2) == 0 {
-		key %= 50 // which are in demand
+		key %= 50 // a hot key
 	}
 	pauses, ending := random.IntN(10), ending(random.IntN(4))
 	kind := random.IntN(15)
@@ -155,7 +155,7 @@ func (s *soaked) call(random *rand.Rand) {
 	case ending == crash && kind <= 5:
 		s.group.DoContext(context.Background(), -1-key, fnWith)
 	case ending == crash:
-		s.group.Do(-1-key, fn) // where no call waits at a channel, and none leaves
+		s.group.Do(-1-key, fn) // a key that no DoChan has, and that no call leaves
 	case kind <= 5:
 		<-s.group.DoChan(key, fn)
 	case kind <= 9:

@@ -1,5 +1,5 @@
-// Mutants breaks the library in ways that a mutation tester does not think of,
-// one at a time and each in a copy, and expects the checks to notice.
+// Mutants breaks the library in ways that a mutation tester does not, one at a time
+// and each in its own copy, and expects the checks to notice.
 //
 //	go -C conformance run ./mutants          # the library's own tests
 //	go -C conformance run ./mutants -table   # which check notices which mutant
@@ -27,7 +27,7 @@ type check struct {
 	name  string
 	dir   string
 	args  []string
-	limit time.Duration // after which a check hangs
+	limit time.Duration // a check that takes longer hangs
 }
 
 var checks = []check{
@@ -99,8 +99,8 @@ func main() {
 	}
 }
 
-// together calls f n times, three at a time: a mutant that waits leaves a processor to
-// the others.
+// together calls f n times, three at a time: a mutant that waits leaves its processor
+// to the others.
 func together(n int, f func(i int) error) error {
 	var g errgroup.Group
 	g.SetLimit(3)
@@ -110,8 +110,8 @@ func together(n int, f func(i int) error) error {
 	return g.Wait()
 }
 
-// calibrate sets the limits of the checks by what they take on the library, where
-// they must pass, three at a time.
+// calibrate sets the limits of the checks to multiples of the time that they take on
+// the library, three at a time. There they must pass.
 func calibrate(checks []check) error {
 	for i := range checks {
 		began := time.Now()
@@ -130,7 +130,7 @@ func calibrate(checks []check) error {
 	return nil
 }
 
-// What a check says of a mutant.
+// The verdicts of a check on a mutant.
 const (
 	lives = "-"
 	fails = "fails"

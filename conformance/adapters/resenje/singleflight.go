@@ -1,4 +1,4 @@
-// Package singleflight has the names of resenje.org/singleflight, for its tests.
+// Package singleflight has the API of resenje.org/singleflight, for its tests.
 package singleflight
 
 import (
@@ -10,9 +10,9 @@ import (
 // A Group is a GroupOf.
 type Group[K comparable, V any] struct{ group singleflight.GroupOf[K, V] }
 
-// Do is GroupOf.DoContext. If ctx can end it is GroupOf.DoChanContext: a test looks
-// into the stacks for calls that wait at a line of the original, and at this line here
-// a call is on its flight.
+// Do is GroupOf.DoContext, or GroupOf.DoChanContext if ctx can end: a test searches the
+// stacks for calls that wait at a certain line of the original. At that line here, a
+// call is on its flight.
 func (g *Group[K, V]) Do(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, shared bool, err error) {
 	if ctx.Done() == nil {
 		v, err, shared = g.group.DoContext(ctx, key, fn)

@@ -1,4 +1,4 @@
-// Package singleflight has the names of tailscale.com/util/singleflight, for its tests.
+// Package singleflight has the API of tailscale.com/util/singleflight, for its tests.
 package singleflight
 
 import (
@@ -23,8 +23,8 @@ func (g *Group[K, V]) DoChan(key K, fn func() (V, error)) <-chan Result[V] {
 	return g.group.DoChan(key, fn)
 }
 
-// DoChanContext is GroupOf.DoChanContext, but as there the last call that leaves waits
-// for fn: a test opens what fn waits for, as soon as all have left.
+// DoChanContext is GroupOf.DoChanContext, but, as in the original, the last call to leave
+// waits for fn: a test lets fn return as soon as all have left.
 func (g *Group[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan Result[V] {
 	results, waited := g.group.DoChanContext(ctx, key, fn), make(chan Result[V], 1)
 	go func() {
