@@ -2,8 +2,8 @@
  * The life cycle of package actor, and the protocol of messages.go on top of it.
  * README.md says which line here is which line there.
  *
- * What the callers do is chosen by the numbers below. All orders in which it can
- * happen are searched.
+ * The numbers below say what the callers do. spin searches every order in which it
+ * can happen.
  */
 
 #ifndef DOS
@@ -23,7 +23,7 @@
 #endif
 #define CALLS   (3 * MIXED + DOS + FORGETS + LEAVERS)
 #define CALLERS (MIXED + DOS + FORGETS + LEAVERS)
-#define ROOM  1              /* in a mailbox: the less there is, the more must wait */
+#define ROOM  1              /* in a mailbox: the less, the more senders wait */
 #define NONE  255
 #define OVER  -1
 
@@ -36,8 +36,8 @@
 mtype = { do_, done_, leave_, forget_, forgetUnshared_ };
 mtype = { joined_, leads_, standby_ };
 
-/* Address: what it shows. The entry of call c, who is alone, is c; that of
- * activation a is CALLS + a. */
+/* Address: the entry that it holds: c is that of call c, which is alone; CALLS + a is
+ * that of activation a. */
 byte current = NONE;
 byte note[CALLS] = NONE;     /* in an entry: the flight of the call that is alone */
 
@@ -46,31 +46,32 @@ typedef Activation {
 	short claims;        /* made, or OVER */
 	byte released;
 	byte found;          /* the entry whose note the owner gets */
-	bool adopted;        /* it has */
+	bool adopted;        /* the owner has adopted it */
 	byte byKey[KEYS] = NONE;
-	byte forgotten;      /* flights that have not landed, a bit each */
+	byte forgotten;      /* forgotten flights that have not landed, a bit each */
 };
 Activation act[CALLS];
 byte acts;                   /* how many have begun */
 chan mailbox[CALLS] = [ROOM] of { mtype, byte };
 
-/* call, and the flight in it. Those that may leave are the last. */
+/* A call, and the flight in it. The calls that may leave come last. */
 typedef Call {
 	byte key;
 	bool doChan;
 	mtype answer;        /* to do */
 	byte flight = NONE;  /* that the call is on */
-	bool left;           /* it */
-	bool last;           /* no caller is left */
+	bool left;           /* the call has left its flight */
+	bool last;           /* and no caller remains */
 
-	byte leader;         /* of its flight: whose turn it waits for */
+	byte leader;         /* of its flight: the index of the turn it waits for */
 	byte waiters;        /* of its flight, a bit each */
-	byte next = NONE;    /* begins when its flight, abandoned, ends */
+	byte next = NONE;    /* the flight that begins when this one, abandoned, ends */
 	bool cancelled;      /* fn's context */
 
-	bool begun;          /* its flight was */
+	/* its flight: */
+	bool begun;
 	bool forgotten;
-	bool unshared;       /* by ForgetUnshared */
+	bool unshared;       /* forgotten by ForgetUnshared */
 	bool running;        /* fn */
 	bool landed;
 	bool abandoned;      /* when it landed */
@@ -89,13 +90,13 @@ chan results[CALLS] = [1] of { bit };
 /* What must hold. */
 byte alive;                  /* activations: never two */
 byte runningFor[KEYS];       /* flights that were not forgotten: never two */
-byte due[CALLS + LEAVERS];   /* turns that are waited for, now or next */
+byte due[CALLS + LEAVERS];   /* turns that calls and hosts still wait for */
 byte abandonedFlights;       /* that have not landed */
 byte returned;               /* callers */
 
 byte first = CALLS - LEAVERS;  /* of the callers that may leave and have not begun */
 
-inline give(c) {             /* the turn: to a call or host that waits for it, and once */
+inline give(c) {             /* the turn, once, to a call or host that waits for it */
 	atomic { assert(due[c] > 0 && nfull(turn[c])); due[c]--; turn[c]!0 }
 }
 
@@ -526,7 +527,7 @@ inline returns() {
 
 inline DoContext(c) {
 	STEP {
-		first == c -> first++;                     /* they are alike, so they begin in order */
+		first == c -> first++;                     /* they are interchangeable, so they begin in order */
 		claimOrEnter(a, c)
 	};
 	if
@@ -594,7 +595,7 @@ proctype caller() {
 	DoChan(0);
 	Forget(1, forget_);
 	Do(2);
-	/* It was forgotten, unless it began with that. */
+	/* Flight 0 was forgotten, unless it began at that Forget. */
 	assert(call[2].flight != 0 || LEAVERS > 0 && !call[0].forgotten);
 	results[0]?_;
 	returns()
