@@ -7,7 +7,7 @@ import (
 	"github.com/actorflight/singleflight/bench/workload"
 )
 
-// Benchmark has every workload on every peer.
+// Benchmark runs every workload on every peer.
 func Benchmark(b *testing.B) {
 	for _, w := range workload.All {
 		for _, p := range peer.All {

@@ -22,7 +22,7 @@ import (
 
 // draw draws the ratios of times to x/sync's to an SVG file: a column for each
 // workload, a mark in it for each peer, and x/sync as the line at 1. The columns are
-// in two panels, and the legend has a place of its own.
+// in two panels, with the legend beside them.
 func (r report) draw(file string) error {
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
 	rows := slices.DeleteFunc(r.rowsBeside(peer.Baseline), func(row row) bool { return !row.Unit.IsTime() })
@@ -120,7 +120,7 @@ func (r report) panel(rows []row, highest float64) (*plot.Plot, plot.Legend, err
 	return p, legend, nil
 }
 
-// least is the least ratio that has a place of its own.
+// least is the least ratio that the chart tells from smaller ones.
 const least = 0.05
 
 // ratioTicks labels 0.1, 0.2, 0.5, 1, 2, 5 and so on.

@@ -3,12 +3,11 @@
 //	go -C bench run .
 //
 // One workload after another is run in rounds. In a round the peers take turns, so that
-// whatever else the machine does meets them alike. A ratio
-// is that of a peer's figure to x/sync's in the same round, or in calls with a
-// context, which x/sync does not have, to resenje's; the tables have the median of
-// the rounds. What is measured is in package workload, and on what, in package peer.
-// The same benchmarks can be run by go test -bench, and compare does that for two
-// commits.
+// other activity on the machine affects them alike. A ratio is that of a peer's figure
+// to x/sync's in the same round, or, for calls with a context, which x/sync does not
+// have, to resenje's; the tables have the medians of the rounds. Package workload has
+// the workloads, and package peer the peers. go test -bench runs the same benchmarks,
+// and compare does that for two commits.
 package main
 
 import (

@@ -83,7 +83,7 @@ func TestSummary(t *testing.T) {
 	busy := r.Rows[0].Entries
 	assert.Equal(t, entry{Figure: spread{500, 400, 600}, Ratio: spread{4, 2, 5}}, busy[peer.Own])
 	assert.Equal(t, entry{Figure: spread{100, 100, 300}, Ratio: spread{1, 1, 1}}, busy[peer.Baseline])
-	assert.Equal(t, entry{Figure: spread{300, 300, 300}}, r.Rows[1].Entries[peer.Own], "there is no ratio to nothing")
+	assert.Equal(t, entry{Figure: spread{300, 300, 300}}, r.Rows[1].Entries[peer.Own], "there is no ratio to zero")
 	assert.Equal(t, spread{2.5, 2, 3}, r.Trips)
 
 	var text bytes.Buffer
@@ -93,7 +93,7 @@ func TestSummary(t *testing.T) {
 	assert.Contains(t, text.String(), "takes 500ns. A round trip between two goroutines takes 200ns; the Do takes 2.5 of them.")
 }
 
-// A ratio to x/sync, which has no such calls, would be a ratio to nothing.
+// x/sync has no such calls, so there is no ratio to it.
 func TestCallsWithAContextHaveTheirOwnTable(t *testing.T) {
 	o, err := parse([]string{"-peers=^actorflight$", "-workloads=^(alone|leave)$"}, io.Discard)
 	require.NoError(t, err)
@@ -137,8 +137,8 @@ func TestPeersTakeTurns(t *testing.T) {
 	assert.Equal(t, []string{"abc", "bac", "cab", "acb"}, orders)
 }
 
-// Marks stand side by side in a column. Their distance is what a column leaves to
-// each peer, and must be at least that of two of the largest marks.
+// The marks of a column stand side by side. Each peer's share of the column must be at
+// least as wide as the largest mark.
 func TestMarksDoNotCoverEachOther(t *testing.T) {
 	figures := 0
 	for _, w := range workload.All {
@@ -166,7 +166,7 @@ func TestRun(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &r))
 	require.Len(t, r.Rows, 7)
-	assert.Len(t, r.Rows[0].Entries, len(peer.All)-1, "all but the observed")
+	assert.Len(t, r.Rows[0].Entries, len(peer.All)-1, "all but observe")
 	for _, row := range r.Rows {
 		for name, e := range row.Entries {
 			assert.Positive(t, e.Figure.Median, "%s on %s", row.Name, name)
@@ -191,7 +191,7 @@ func TestOnlyTimesAreDrawn(t *testing.T) {
 	assert.ErrorContains(t, err, "-svg")
 }
 
-// A peer whose calls do not meet would be measured doing something else.
+// If a peer did not suppress duplicates, the benchmarks would measure something else.
 func TestPeersSuppressDuplicates(t *testing.T) {
 	for _, p := range peer.All {
 		t.Run(p.Name, func(t *testing.T) {

@@ -24,7 +24,7 @@ type round struct {
 
 type cell struct{ figure, peer string }
 
-// measure runs the rounds, and shows how far they are.
+// measure runs the rounds, and shows progress.
 func measure(o options, stderr io.Writer) ([]round, error) {
 	if err := flag.Set("test.benchtime", o.benchtime); err != nil {
 		return nil, fmt.Errorf("-benchtime: %w", err)
@@ -70,8 +70,8 @@ func (r *round) add(w workload.Workload, peers []peer.Peer) error {
 	return nil
 }
 
-// inTurn returns the peers in the order of a round: another is first in each, and
-// every other round runs backwards, so that none always follows the same.
+// inTurn returns the peers in the order of a round. Each round begins with another peer,
+// and every other one runs backwards, so that no peer always follows the same one.
 func inTurn(peers []peer.Peer, round int) []peer.Peer {
 	first := round % len(peers)
 	ordered := slices.Concat(peers[first:], peers[:first])
@@ -81,7 +81,7 @@ func inTurn(peers []peer.Peer, round int) []peer.Peer {
 	return ordered
 }
 
-// benchmark is testing.Benchmark, which does not tell of failures.
+// benchmark is testing.Benchmark, but returns an error if f fails.
 func benchmark(f func(*testing.B)) (testing.BenchmarkResult, error) {
 	failed := false
 	r := testing.Benchmark(func(b *testing.B) {

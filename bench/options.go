@@ -12,7 +12,7 @@ import (
 	"github.com/actorflight/singleflight/bench/workload"
 )
 
-// options are what the command line says.
+// options are those of the command line.
 type options struct {
 	rounds    int
 	benchtime string
@@ -28,7 +28,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.IntVar(&o.rounds, "rounds", 7, "`number` of rounds")
-	flags.StringVar(&o.benchtime, "benchtime", "100ms", "how long, or with an x how often, one measurement runs")
+	flags.StringVar(&o.benchtime, "benchtime", "100ms", "how long one measurement runs, or, with an x, how often")
 	flags.StringVar(&o.json, "json", "", "write the figures to this `file`, as JSON")
 	flags.StringVar(&o.svg, "svg", "", "draw the ratios to this `file`, as SVG")
 	peers := flags.String("peers", "", "only peers whose names match this `regexp`, and those that they are compared with")
@@ -57,7 +57,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		}
 	}
 	if len(o.workloads) == 0 {
-		return o, fmt.Errorf("-workloads: none matches %q", *workloads)
+		return o, fmt.Errorf("-workloads: no workload matches %q", *workloads)
 	}
 	names, err = regexp.Compile(*peers)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/actorflight/singleflight/bench/workload"
 )
 
-// A report is what a run found.
+// A report is the outcome of a run.
 type report struct {
 	Machine string   `json:"machine"`
 	Go      string   `json:"go"`
@@ -27,25 +27,23 @@ type report struct {
 	Peers   []string `json:"peers"`
 	Rows    []row    `json:"figures"`
 
-	// What it takes to ask an owner, beside what it takes at least to ask another
-	// goroutine: a Do of this library in busy, in ns, a message and its answer,
-	// and how many of these the Do takes.
+	// The cost of asking an owner: a Do of this library in busy, a round trip between
+	// two goroutines, and how many of these the Do takes.
 	Busy      spread `json:"busy_ns,omitzero"`
 	RoundTrip spread `json:"round_trip_ns,omitzero"`
 	Trips     spread `json:"round_trips,omitzero"`
 }
 
-// A row is a figure with its entries by peer. A peer that the workload does not
-// fit has none.
+// A row is a figure with its entries by peer. A peer that does not fit the workload has
+// none.
 type row struct {
 	workload.Figure
 	Baseline string           `json:"baseline"`
 	Entries  map[string]entry `json:"peers"`
 }
 
-// An entry is what is found of a peer, and its ratio to what is found of the
-// baseline in the same rounds. The ratio is 0 where the baseline's figure is next to
-// nothing.
+// An entry is a peer's figure, and its ratio to the baseline's in the same rounds. The
+// ratio is 0 if the baseline's figure is less than 1.
 type entry struct {
 	Figure spread `json:"figure"`
 	Ratio  spread `json:"ratio,omitzero"`
@@ -173,7 +171,7 @@ func (r report) table(baseline string, rows []row) string {
 	return t.RenderMarkdown()
 }
 
-// text writes the median, and the quartiles if they are far apart and look so.
+// text writes the median, and the quartiles if they are far apart, even when rounded.
 func (s spread) text(value func(float64) string) string {
 	low, high := value(s.Low), value(s.High)
 	if !s.isWide() || low == high {

@@ -2,9 +2,9 @@ package peer
 
 import "runtime"
 
-// monitor is the actor that one would write first: a goroutine that is there
-// for good, owns the map, and is asked through a channel without room. It knows
-// nothing of panics, and has to be closed.
+// monitor is the actor that one would write first: a goroutine that owns the map, runs
+// for good, and receives requests from an unbuffered channel. It does not handle panics,
+// and must be closed.
 type monitor struct {
 	requests chan request
 	landed   chan string

@@ -5,13 +5,13 @@ package peer
 
 import "context"
 
-// A Group runs one function at a time for each key. What it adds to the library
-// behind it is an interface call, and a closure for who wants another form of fn.
+// A Group runs one function at a time for each key. It adds to the cost of its library
+// an interface call, and a closure if the library wants another form of fn.
 type Group interface {
 	Do(key string, fn func() (any, error)) (any, error)
 }
 
-// A DoChanner is a Group that can also give its results by a channel.
+// A DoChanner is a Group that can also deliver its results on a channel.
 type DoChanner interface {
 	Group
 
@@ -45,9 +45,9 @@ type Peer struct {
 	Recovers bool
 }
 
-// Names.
+// Names of peers.
 const (
-	Own      = "actorflight" // this library; its sharded form begins like that
+	Own      = "actorflight" // this library; its sharded form's name begins with this
 	Baseline = "x-sync"      // what the others are compared with
 
 	// ContextBaseline is what the others are compared with in calls with a context,

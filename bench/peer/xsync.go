@@ -20,7 +20,7 @@ func (p *xSync) DoChan(key string, fn func() (any, error)) (any, error) {
 	return r.Val, r.Err
 }
 
-// xSyncSharded is what one writes whose one lock is too busy.
+// xSyncSharded is the usual remedy for a contended lock.
 type xSyncSharded struct {
 	seed   maphash.Seed
 	shards [64]xSync

@@ -13,8 +13,7 @@ import (
 	"github.com/actorflight/singleflight/bench/peer"
 )
 
-// This file has the workloads of which each operation is a burst of calls that
-// are all in progress at the same time.
+// This file has the workloads in which each operation is a burst of concurrent calls.
 
 func stampede(b *testing.B, newGroup func() peer.Group) {
 	mean(b, perBurst, func() float64 {
@@ -35,7 +34,7 @@ func bystander(b *testing.B, newGroup func() peer.Group) {
 	})
 }
 
-// retained measures what can be freed when a Group is let go that is at rest.
+// retained measures the memory that is freed with a Group at rest.
 func retained(b *testing.B, newGroup func() peer.Group) {
 	names := numbers(200_000)
 	mean(b, perGroup, func() float64 {
@@ -60,8 +59,8 @@ func waiter(b *testing.B, newGroup func() peer.Group) {
 	memory(b, newGroup, func(int) string { return "key" })
 }
 
-// memory measures what 100,000 calls in progress hold. Their goroutines,
-// which wait before as they wait then, do not count.
+// memory measures the memory of 100,000 calls in progress. Their goroutines do not
+// count: they wait before the calls as well as in them.
 func memory(b *testing.B, newGroup func() peer.Group, key func(int) string) {
 	const n = 100_000
 	mean(b, perPiece, func() float64 {
@@ -87,8 +86,8 @@ func mean(b *testing.B, unit string, burst func() float64) {
 	b.ReportMetric(total/float64(b.N), unit)
 }
 
-// A swarm is a number of calls, each in a goroutine of its own, that are let go
-// together and whose functions return together.
+// A swarm is a number of calls, each in its own goroutine, that start together and whose
+// functions return together.
 type swarm struct {
 	launched, landing chan struct{}
 	runs, calls, left atomic.Int64 // functions begun; calls not yet returned; calls that were cancelled

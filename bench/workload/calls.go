@@ -9,7 +9,7 @@ import (
 	"github.com/actorflight/singleflight/bench/peer"
 )
 
-// This file has the workloads of which each operation is a call.
+// This file has the workloads in which each operation is a call.
 
 func alone(b *testing.B, newGroup func() peer.Group) {
 	g := newGroup()
@@ -88,7 +88,7 @@ var keys = func() (keys [1024]string) {
 	return keys
 }()
 
-// drawn are keys, drawn beforehand. Each goroutine begins elsewhere in it.
+// drawn are keys, drawn beforehand. Each goroutine begins at another place.
 type drawn [1 << 16]string
 
 func draw(index func() int) *drawn {
@@ -103,7 +103,7 @@ func (d *drawn) key(goroutine, i int) string {
 	return d[(goroutine*len(d)/goroutines+i)%len(d)]
 }
 
-// newRand draws the same in each run.
+// newRand draws the same numbers in each run.
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
 func doChan(b *testing.B, newGroup func() peer.Group) {
@@ -134,7 +134,7 @@ func recovery(b *testing.B, newGroup func() peer.Group) {
 	}
 }
 
-// RoundTrip measures the floor of every conversation: from one goroutine to
+// RoundTrip measures the least that a message and its answer take: from one goroutine to
 // another and back, by two channels.
 func RoundTrip(b *testing.B) {
 	there, back := make(chan struct{}), make(chan struct{})

@@ -51,7 +51,7 @@ func onlooker(b *testing.B, newGroup func() peer.ContextDoer) {
 	mean(b, perBurst, func() float64 {
 		g := newGroup()
 		d := prepareDeparture(b, g)
-		go d.cancel() // others are held up by this, too
+		go d.cancel() // cancel itself delays other calls, too
 		longest := d.watch(withContext{g, b.Context()})
 		d.land(b)
 		return float64(longest)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// This file asks the runtime what no peer tells.
+// This file asks the runtime what the peers do not report.
 
 // AwaitRest returns when all other goroutines are blocked.
 func AwaitRest() {
@@ -14,7 +14,7 @@ func AwaitRest() {
 		{Name: "/sched/goroutines/running:goroutines"},
 		{Name: "/sched/goroutines/runnable:goroutines"},
 	}
-	// The counts are approximate, so it takes some in a row.
+	// The counts are approximate, so several in a row must agree.
 	for quiet := 0; quiet < 3; {
 		time.Sleep(time.Millisecond)
 		metrics.Read(s)
@@ -28,8 +28,8 @@ func AwaitRest() {
 
 // heap returns how many bytes are in use.
 func heap() uint64 {
-	// The second collection frees what the first has let go by finalizers,
-	// cleanups and pools.
+	// The second collection frees what finalizers, cleanups and pools kept from the
+	// first.
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats

@@ -12,7 +12,8 @@ import (
 	"github.com/actorflight/singleflight/bench/peer"
 )
 
-// saturated measures calls on oversubscribed processors. Each caller thinks before each call, so it has to be scheduled again.
+// saturated measures calls on oversubscribed processors. Each caller sleeps before each
+// call, so it has to be scheduled again.
 func saturated(b *testing.B, newGroup func() peer.Group) {
 	g := newGroup()
 	land := fly(g, "other")

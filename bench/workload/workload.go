@@ -27,8 +27,8 @@ type Figure struct {
 	What string `json:"what"`
 }
 
-// All are the workloads, those with few goroutines first: the runtime keeps something
-// of each goroutine that there ever was, and every later garbage collection visits it.
+// All are the workloads, those with few goroutines first: the runtime keeps memory of
+// every goroutine that ever ran, and every later garbage collection visits it.
 var All = []Workload{
 	one("alone", perCall, "one Do after another", alone, nil),
 	one("pair", perCall, "2 goroutines, each with its own key", pair, nil),
@@ -91,8 +91,8 @@ func oneObserved(name string, unit Unit, what string, run func(*testing.B, func(
 	return w
 }
 
-// A Unit is that of a figure, in the form of package testing. What is per call is
-// measured by that package, and the rest by the workload.
+// A Unit is the unit of a figure, in the form of package testing. That package measures
+// the figures per call, and the workloads measure the others.
 type Unit string
 
 const (
