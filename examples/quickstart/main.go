@@ -20,8 +20,8 @@ var (
 	flights singleflight.GroupOf[string, string]
 )
 
-// getOrSet returns the cache entry of key. If there is none, it sets one, unless
-// another request is doing so: then it waits for that one's.
+// getOrSet returns the cache entry of key. If there is none, it sets one, or waits for
+// the request that is doing so.
 func getOrSet(request int, key string) (string, error) {
 	if entry := cache.Get(key); entry != nil {
 		return entry.Value(), nil
@@ -32,7 +32,7 @@ func getOrSet(request int, key string) (string, error) {
 			return entry.Value(), nil
 		}
 		fmt.Printf("request %d is setting cache...\n", request)
-		time.Sleep(3 * time.Second) // in life, a query
+		time.Sleep(3 * time.Second) // in practice, a query
 		cache.Set(key, "VALUE", ttlcache.DefaultTTL)
 		fmt.Printf("request %d set cache success!\n", request)
 		return "VALUE", nil

@@ -7,9 +7,9 @@ import (
 	"github.com/actorflight/singleflight/actor"
 )
 
-// A gauge watches the queries of one turn, whatever started them, and the requests
-// that wait for them. What it has seen belongs to one goroutine, which is told when
-// a query or a wait begins and ends.
+// A gauge counts all queries of one turn, and the requests that wait for them. The
+// counts belong to one goroutine, which gets a message when a query or a wait begins
+// or ends.
 type gauge struct {
 	fresh   func(product int64) bool // reports whether the cache has an entry
 	address actor.Address[watched, reader]
@@ -25,7 +25,7 @@ type owner = actor.Owner[watched, reader]
 type watched struct {
 	running map[int64]int // queries by product
 	waiting map[int64]int // requests by product
-	seen    chan<- counts // where read waits until no query is running, or nil
+	seen    chan<- counts // for the answer to read, once no query is running; or nil
 	counts
 }
 
@@ -60,8 +60,8 @@ func newGauge(fresh func(product int64) bool) *gauge {
 }
 
 // watch calls query, and counts it until it returns. The query must put its
-// result into the cache itself: then the next caller meets the query, as long
-// as it runs, and after that the entry.
+// result into the cache itself: then the next caller finds either the query still
+// running, or the entry.
 func (g *gauge) watch(product int64, query func() (*Sales, error)) (*Sales, error) {
 	a, _ := g.address.Claim()
 	a.Send(begun{product, g.fresh(product)})
@@ -156,7 +156,7 @@ func (m left) Handle(o *owner) {
 }
 
 type read struct {
-	seen chan<- counts // has room
+	seen chan<- counts // has room for the answer
 }
 
 func (m read) Handle(o *owner) {

@@ -23,7 +23,7 @@ const (
 	skew     = 1.2              // of the products that are asked for; Zipf's s
 )
 
-// Of impatient clients:
+// For impatient clients:
 const (
 	// demand is the mean time from one request to the next, of all clients
 	// together. At the default size the queries then take one of two processors,
@@ -37,22 +37,21 @@ const (
 // errGaveUp is the error of an answer that an impatient client did not wait for.
 var errGaveUp = errors.New("gave up")
 
-// A load is what clients do to a server: again and again, each thinks a while,
-// asks for a product, and waits for the answer. So when answers are slow there
-// are fewer requests. The same seed makes the same clients.
+// A load is what clients do to a server: again and again, each thinks for a while,
+// asks for a product, and waits for the answer. So there are fewer requests when
+// answers are slow. The same seed makes the same clients.
 type load struct {
 	clients  int
 	products int
 	duration time.Duration
 	seed     uint64
 
-	// impatient clients give up soon, and ask seldom.
+	// impatient clients give up soon, and ask rarely.
 	impatient bool
 }
 
-// put puts the load on the server at url, and adds the answers to t. Requests
-// that have begun when the duration is over are waited for; when ctx is done,
-// they are not.
+// put puts the load on the server at url, and adds the answers to t. It waits for the
+// requests that have begun when the duration is over, unless ctx is done.
 func (l load) put(ctx context.Context, url string, t *tally) {
 	clients := make([]*client, l.clients)
 	for i := range clients {
@@ -81,7 +80,7 @@ func (l load) put(ctx context.Context, url string, t *tally) {
 	}
 }
 
-// A tally adds up what the turns of one round have shown.
+// A tally adds up the turns of one round.
 type tally struct {
 	errors    int64
 	gaveUp    int64
@@ -100,11 +99,11 @@ func (t *tally) add(a answer) {
 	case a.err != nil:
 		t.errors++
 	}
-	// It fails only above the highest value, which patience keeps from us.
+	// It fails only above the highest value, which patience rules out.
 	_ = t.latencies.RecordValue(a.latency.Microseconds())
 }
 
-// An answer is what one request has come to.
+// An answer is the outcome of one request.
 type answer struct {
 	latency time.Duration
 	err     error
@@ -136,12 +135,12 @@ func (l load) newClient(i uint64, url string) *client {
 	return c
 }
 
-// about returns a random time.
+// about returns a random time with this mean.
 func (c *client) about(mean time.Duration) time.Duration {
 	return time.Duration(c.random.ExpFloat64() * float64(mean))
 }
 
-// connect opens the connection, so that no request that counts has to.
+// connect opens the connection, so that no request that is measured has to.
 func (c *client) connect(ctx context.Context) {
 	_ = c.get(ctx, c.url) // any answer will do
 }

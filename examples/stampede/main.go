@@ -1,4 +1,4 @@
-// Stampede shows what the library is for, on real parts. It makes a SQLite
+// Stampede shows what the library is for, with real parts. It makes a SQLite
 // database with a shop's orders, and serves
 //
 //	GET /products/{id}/sales
@@ -12,19 +12,19 @@
 // There are three rounds. In the first, every request that misses the cache
 // queries the database. In the other two, golang.org/x/sync/singleflight or this
 // library coalesces the queries. These two take turns: each round is cut into
-// four, and each library goes first twice, so that what else the machine does
+// four, and each library goes first twice, so that other activity on the machine
 // affects both. Every turn begins with an empty cache, new connections and no
 // query running. The clients are the same for both libraries.
 //
-// Then there is a round with impatient clients, which ask seldom and give up soon,
+// Then there is a round with impatient clients, which ask rarely and give up soon,
 // most of them before the query can end. It has three sides, which take turns. With no
 // coalescing, the query ends with its request. With x/sync the request leaves by
 // a select on a DoChan channel, and the query runs on. With this library it leaves by
 // DoContext; when the last request for a product has left, the query's context ends,
 // and SQLite stops the query. A query is wasted if it ran to its end though no request
 // for the product was waiting any more. In this round a cache entry lives for a
-// millisecond, as if few asked for each product. An entry that lives until the next
-// request makes use of a query that ran on.
+// millisecond, as if few clients asked for each product: if it lived until the next
+// request, the query that ran on would have been of use.
 //
 // With -http :8080, a page at http://localhost:8080 shows what is in flight while the
 // rounds of this library run, and /metrics has the figures for Prometheus. The groups
@@ -81,7 +81,7 @@ func main() {
 // such signal ends the program.
 func interruptible() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1) // Notify does not wait
+	signals := make(chan os.Signal, 1) // Notify does not block
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		var cause error
@@ -107,7 +107,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return status(ctx, o.all(ctx, stdout, stderr), stderr)
 }
 
-// all does all stages, behind a window if o wants one.
+// all runs all stages, with a window if o asks for one.
 func (o options) all(ctx context.Context, stdout, stderr io.Writer) error {
 	patient, hasty := bare(), bare()
 	if o.http != "" {
@@ -138,7 +138,7 @@ func status(ctx context.Context, err error, stderr io.Writer) int {
 	return succeeded
 }
 
-// run makes a shop in a temporary folder, and does the stages on it.
+// run makes a shop in a temporary folder, and runs the stages on it.
 func (o options) run(ctx context.Context, stages []stage, stdout, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "stampede")
 	if err != nil {
@@ -156,7 +156,7 @@ func (o options) run(ctx context.Context, stages []stage, stdout, stderr io.Writ
 	return o.compare(stages, on(ctx, s.sales), stdout, stderr)
 }
 
-// compare does one stage after another, and reports and checks the outcomes. An
+// compare runs one stage after another, and reports and checks the outcomes. An
 // error ends the stages, but not the report of the rounds that have outcomes.
 func (o options) compare(stages []stage, do turn, stdout, stderr io.Writer) error {
 	var outcomes []outcome

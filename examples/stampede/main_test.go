@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// small are options for a run that takes no time to speak of.
+// small are options for a run that takes little time.
 func small() options {
 	return options{
 		load:   load{clients: 8, products: 3, duration: 300 * time.Millisecond, seed: 1},
@@ -183,8 +183,8 @@ func TestInterruptedInARound(t *testing.T) {
 	assert.Contains(t, stderr, "stampede: interrupted\n")
 }
 
-// finishing is compare when the given number of turns, of the first stage's one
-// and the second stage's, end before the interrupt.
+// finishing calls compare, interrupted after the given number of turns: the one of the
+// first stage, and then the second stage's.
 func finishing(t *testing.T, turns int, o options, second stage) (exit int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

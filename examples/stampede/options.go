@@ -25,8 +25,7 @@ const (
 	maxTime = 24 * time.Hour // for a round, and for an entry
 )
 
-// options are what the command line says, and the size of the shop, which it
-// does not say.
+// options are those of the command line, and the size of the shop, which is fixed.
 type options struct {
 	load
 	ttl    time.Duration
@@ -35,8 +34,8 @@ type options struct {
 	orders int
 }
 
-// inHaste returns o for impatient clients. Few ask for the same product while an
-// entry lives, so what a query leaves in the cache is of little use.
+// inHaste returns o for impatient clients. Entries expire so soon that what a query
+// leaves in the cache is of little use.
 func (o options) inHaste() options {
 	o.impatient = true
 	o.ttl = min(o.ttl, minTTL)
@@ -53,9 +52,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.clients, "clients", 100, fmt.Sprintf("`number` of clients, at most %d", maxClients))
 	flags.DurationVar(&o.duration, "duration", 10*time.Second, "how long a round lasts")
 	flags.DurationVar(&o.ttl, "ttl", time.Second, "how long a cache entry lives")
-	flags.Uint64Var(&o.seed, "seed", 1, "what the orders and the clients are drawn from")
+	flags.Uint64Var(&o.seed, "seed", 1, "seed of the random orders and clients")
 	flags.BoolVar(&o.json, "json", false, "print JSON instead of a table")
-	flags.StringVar(&o.http, "http", "", "serve at this `address`, such as :8080, what is in flight in this library, and metrics")
+	flags.StringVar(&o.http, "http", "", "serve a page of what is in flight in this library, and metrics, at this `address`, such as :8080")
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/term"
 )
 
-// newBar shows how far something is that takes n steps, if w is a terminal.
-// Elsewhere it only says what has begun.
+// newBar shows the progress of n steps if w is a terminal. Otherwise it only prints the
+// description.
 func newBar(w io.Writer, n int, description string) *progressbar.ProgressBar {
 	file, isFile := w.(*os.File)
 	visible := isFile && term.IsTerminal(int(file.Fd()))
@@ -29,7 +29,7 @@ func newBar(w io.Writer, n int, description string) *progressbar.ProgressBar {
 	)
 }
 
-// during shows how much of the time has passed that f is to take.
+// during calls f, and shows how much of d, the time that f should take, has passed.
 func during(w io.Writer, d time.Duration, description string, f func()) {
 	const tick = 100 * time.Millisecond
 	bar := newBar(w, int(d/tick)+1, description)
@@ -43,7 +43,7 @@ func during(w io.Writer, d time.Duration, description string, f func()) {
 	for {
 		select {
 		case <-ticker.C:
-			// It is complete when f is, and not before.
+			// It is complete only when f is.
 			if bar.State().CurrentNum < bar.GetMax64()-1 {
 				bar.Add(1)
 			}

@@ -83,7 +83,7 @@ func writeImpatient(w io.Writer, outcomes []outcome) error {
 	return err
 }
 
-// share says how many of the queries n are.
+// share returns n as a percentage of the queries.
 func (o outcome) share(n int) string {
 	return fmt.Sprintf("%.0f%%", 100*float64(n)/float64(max(1, o.Queries)))
 }
@@ -119,7 +119,7 @@ func list(items []string) string {
 	return strings.Join(items[:last], ", ") + " and " + items[last]
 }
 
-// check reports an error if a round that coalesces had overlapping queries or
+// check returns an error if a round that coalesces had overlapping queries or
 // failing requests.
 func check(outcomes []outcome) error {
 	var faults []string

@@ -13,8 +13,8 @@ import (
 	actorflight "github.com/actorflight/singleflight"
 )
 
-// turns is how many turns a round has that shares its stage. It is even, so that
-// of any two rounds in it each goes first as often as second.
+// turns is the number of turns of a round that shares its stage. It is even, so that of
+// any two rounds each goes first equally often.
 const turns = 4
 
 // A round is a load with one way to coalesce.
@@ -40,7 +40,7 @@ func bare() group { return new(actorflight.Group) }
 // stages returns the stages of patient clients.
 func stages(g group) []stage {
 	return []stage{{
-		// It leaves long queues behind, so it takes no turns with the others.
+		// It leaves long queues behind, so it does not take turns with the others.
 		{name: "no coalescing", coalesce: func(ctx context.Context, _ string, fn func(context.Context) (any, error)) (any, error) {
 			return fn(context.WithoutCancel(ctx))
 		}},
@@ -54,7 +54,7 @@ func coalescing(group interface {
 	Do(key string, fn func() (any, error)) (any, error, bool)
 }) coalescer {
 	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
-		// Others may wait for this query, and stay when this client goes.
+		// Other requests may still wait for this query when this client has gone.
 		ctx = context.WithoutCancel(ctx)
 		v, err, _ := group.Do(key, func() (any, error) { return fn(ctx) })
 		return v, err
@@ -105,11 +105,11 @@ func (s stage) String() string {
 	return strings.Join(names, ", ")
 }
 
-// A turn puts the load of o on a server that coalesces as r says, and adds what
-// it has seen to t. After an error the round has no outcome.
+// A turn puts the load of o on a server that coalesces as r says, and adds the
+// outcome to t. After an error the round has no outcome.
 type turn func(r round, o options, t *tally) error
 
-// run does the turns of a stage. It returns the outcomes of the rounds that have
+// run runs the turns of a stage. It returns the outcomes of the rounds that have
 // had all their turns: all of them, if there is no error. The order of the
 // rounds is reversed from one turn to the next.
 func (s stage) run(o options, do turn) (outcomes []outcome, err error) {
@@ -124,7 +124,7 @@ func (s stage) run(o options, do turn) (outcomes []outcome, err error) {
 	}
 	for left := n - 1; left >= 0; left-- {
 		for i := range s {
-			if left%2 == 1 { // not in the last turns: the outcomes are in order
+			if left%2 == 1 { // not in the last turns, so that the outcomes are in order
 				i = len(s) - 1 - i
 			}
 			if err := do(s[i], o, tallies[i]); err != nil {
@@ -139,8 +139,7 @@ func (s stage) run(o options, do turn) (outcomes []outcome, err error) {
 	return outcomes, nil
 }
 
-// on returns a turn on q. Each time it is done, the cache and the server, which
-// is on loopback, are new.
+// on returns a turn on q. Each turn has a new cache, and a new server on loopback.
 func on(ctx context.Context, q query) turn {
 	return func(r round, o options, t *tally) error {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -156,7 +155,7 @@ func on(ctx context.Context, q query) turn {
 		go server.Serve(listener)
 		o.put(ctx, "http://"+listener.Addr().String(), t)
 
-		// A query whose client has given up is still this turn's.
+		// A query whose client has given up still counts in this turn.
 		if err := errors.Join(server.Shutdown(ctx), ctx.Err()); err != nil {
 			return err
 		}

@@ -50,7 +50,7 @@ func TestOverlapsFailWhereQueriesAreCoalesced(t *testing.T) {
 	assert.Equal(t, "broken\nstampede: broken: 1 overlapping queries, 0 failed requests\n", stderr)
 }
 
-func TestOverlapsAreFineElsewhere(t *testing.T) {
+func TestOverlapsAreAllowedElsewhere(t *testing.T) {
 	meet, twice := overlapping()
 	exit, stdout, _ := one(t, meet, round{name: "broken", coalesce: twice})
 	assert.Equal(t, succeeded, exit)
@@ -96,7 +96,7 @@ func TestARoundAloneHasOneTurn(t *testing.T) {
 	assert.Equal(t, 1, turns)
 }
 
-// In each of its turns, the other round sees ten times as much as the one.
+// In each of its turns, round other has ten times the figures of round one.
 func TestTurnsAreAddedUp(t *testing.T) {
 	turns := make(map[string]int)
 	outcomes, err := pair().run(options{}, func(r round, _ options, t *tally) error {

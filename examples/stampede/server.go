@@ -52,7 +52,7 @@ func (s *server) handler() http.Handler {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		default:
 			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode(sales) // an error is the client's, who has gone
+			json.NewEncoder(w).Encode(sales) // it fails only if the client has gone
 		}
 	})
 	return mux
@@ -64,9 +64,8 @@ func (s *server) sales(ctx context.Context, product int64) (*Sales, error) {
 	}
 	defer s.gauge.wait(ctx, product)()
 	v, err := s.coalesce(ctx, strconv.FormatInt(product, 10), func(ctx context.Context) (any, error) {
-		// Since this caller looked, another's query may have ended and left an
-		// entry here: then this flight began too late to join that one, and
-		// must not repeat it.
+		// Another query may have set the entry since this caller looked: then this
+		// flight began too late to join that query, and must not repeat it.
 		if item := s.cache.Get(product); item != nil {
 			return item.Value(), nil
 		}

@@ -43,7 +43,7 @@ func TestServer(t *testing.T) {
 			assert.Equal(t, test.body, recorder.Body.String(), test.path)
 		}
 	}
-	assert.Equal(t, 3, server.gauge.read().Queries, "one for product 1, and what is not found is not cached")
+	assert.Equal(t, 3, server.gauge.read().Queries, "one for product 1; an error is not cached")
 }
 
 func TestEntryExpiresThoughItIsRead(t *testing.T) {
@@ -63,7 +63,7 @@ func TestEntryExpiresThoughItIsRead(t *testing.T) {
 
 // A coalescer that runs fn again is like a second flight that begins just when
 // the first has landed.
-func TestEntryThatHasJustComeIsNotQueriedAgain(t *testing.T) {
+func TestFreshEntryIsNotQueriedAgain(t *testing.T) {
 	q := func(context.Context, int64) (*Sales, error) { return new(Sales), nil }
 	again := func(ctx context.Context, _ string, fn func(context.Context) (any, error)) (any, error) {
 		if v, err := fn(ctx); err != nil {
@@ -77,7 +77,7 @@ func TestEntryThatHasJustComeIsNotQueriedAgain(t *testing.T) {
 	assert.Equal(t, 1, server.gauge.read().Queries)
 }
 
-// slow is a query that takes an hour, of which it says when it has begun.
+// slow returns a query that takes an hour, and calls begun first.
 func slow(begun func()) query {
 	return func(ctx context.Context, _ int64) (*Sales, error) {
 		begun()

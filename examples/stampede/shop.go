@@ -35,7 +35,7 @@ func openShop(ctx context.Context, dir string, products, orders int, seed uint64
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(8) // as in life, where a database does not take any number
+	db.SetMaxOpenConns(8) // as in practice, where connections are limited
 	db.SetMaxIdleConns(8)
 	s := &shop{db, products}
 	if err := s.fill(ctx, orders, rand.New(rand.NewPCG(seed, 0)), ordered); err != nil {
@@ -52,7 +52,7 @@ func (s *shop) fill(ctx context.Context, orders int, random *rand.Rand, ordered 
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() // without effect after Commit
+	defer tx.Rollback() // no effect after Commit
 	for id := 1; id <= s.products; id++ {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO products VALUES (?, ?)`, id, fmt.Sprintf("Product %d", id)); err != nil {
 			return err

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// children are programs that the test binary can be instead of its tests. They
-// say on stderr that they are ready for a signal.
+// children are programs that the test binary can run instead of its tests. They print
+// a line on stderr when they are ready for a signal.
 var children = map[string]func(ctx context.Context) int{
 	// A run whose first round does not end by itself.
 	"no coalescing": func(ctx context.Context) int {
@@ -24,7 +24,7 @@ var children = map[string]func(ctx context.Context) int{
 		o.duration = time.Hour
 		return status(ctx, o.run(ctx, stages(bare()), os.Stdout, os.Stderr), os.Stderr)
 	},
-	// What is left to do when the first signal has come takes for ever.
+	// A run that never ends after the first signal.
 	"stuck": func(ctx context.Context) int {
 		fmt.Fprintln(os.Stderr, "ready")
 		<-ctx.Done()
@@ -34,20 +34,20 @@ var children = map[string]func(ctx context.Context) int{
 	},
 }
 
-const child = "STAMPEDE_CHILD" // names the child to be
+const child = "STAMPEDE_CHILD" // names the child to run
 
 func TestMain(m *testing.M) {
 	if f, ok := children[os.Getenv(child)]; ok {
 		go func() {
 			io.Copy(io.Discard, os.Stdin)
-			os.Exit(failed) // the parent has ended without its child
+			os.Exit(failed) // the parent has died
 		}()
 		os.Exit(f(interruptible()))
 	}
 	os.Exit(m.Run())
 }
 
-// start starts a child. What it says on stderr can be read from lines.
+// start starts a child, whose stderr is read from lines.
 func start(t *testing.T, name string) (c *osexec.Cmd, lines *bufio.Scanner) {
 	t.Helper()
 	c = osexec.CommandContext(t.Context(), os.Args[0])
@@ -60,7 +60,7 @@ func start(t *testing.T, name string) (c *osexec.Cmd, lines *bufio.Scanner) {
 	return c, bufio.NewScanner(stderr)
 }
 
-// until reads lines until there is the given one.
+// until reads lines up to the given one.
 func until(t *testing.T, lines *bufio.Scanner, line string) {
 	t.Helper()
 	for lines.Scan() {

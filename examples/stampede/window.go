@@ -44,7 +44,7 @@ func (w *window) handler() http.Handler {
 	return mux
 }
 
-// Close ends the server, and cuts its connections.
+// Close stops the server, and closes its connections.
 func (w *window) Close() error { return w.server.Close() }
 
 type askerKey struct{}
