@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// An age is for how long something has lasted. In JSON it is a number of seconds.
+// An age is how long something has lasted. In JSON it is a number of seconds.
 type age time.Duration
 
 func (a age) MarshalJSON() ([]byte, error) {
 	return json.Marshal(time.Duration(a).Seconds())
 }
 
-// String returns a in words, with its two greatest units.
+// String returns a in words, in its two largest units.
 func (a age) String() string {
 	d := time.Duration(a)
 	switch {

@@ -10,8 +10,8 @@ import (
 	"github.com/actorflight/singleflight"
 )
 
-// BenchmarkLone is what a call that meets no other takes: how much more it is with an
-// observed group is what to look at.
+// BenchmarkLone measures a call that meets no other, with a bare and with an observed
+// group.
 func BenchmarkLone(b *testing.B) {
 	type calls interface {
 		group[string, int]
@@ -28,7 +28,7 @@ func BenchmarkLone(b *testing.B) {
 		{"Do", func(g calls) { g.Do("key", fn) }},
 		{"DoChan", func(g calls) { <-g.DoChan("key", fn) }},
 		{"DoContext", func(g calls) { g.DoContext(ending, "key", withContext) }},
-		{"DoContext without end", func(g calls) { g.DoContext(context.Background(), "key", withContext) }},
+		{"DoContext that never leaves", func(g calls) { g.DoContext(context.Background(), "key", withContext) }},
 		{"DoChanContext", func(g calls) { <-g.DoChanContext(ending, "key", withContext) }},
 	} {
 		for _, impl := range []struct {
@@ -48,7 +48,7 @@ func BenchmarkLone(b *testing.B) {
 	}
 }
 
-// BenchmarkInFlight is a look at 10,000 flights.
+// BenchmarkInFlight lists 10,000 flights.
 func BenchmarkInFlight(b *testing.B) {
 	var g GroupOf[string, int]
 	gate := make(chan struct{})

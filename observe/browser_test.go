@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "take the pictures in testdata anew")
+var update = flag.Bool("update", false, "take new pictures for testdata")
 
 // browser returns a context for chromedp, or skips the test.
 func browser(t *testing.T) context.Context {
@@ -35,11 +35,11 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	ctx, _ = chromedp.NewContext(ctx)
 	t.Cleanup(func() { assert.NoError(t, chromedp.Cancel(ctx)) })
-	require.NoError(t, chromedp.Do(ctx)) // which starts it
+	require.NoError(t, chromedp.Do(ctx)) // starts it
 	return ctx
 }
 
-// picture looks at the page, and keeps what it sees if asked to.
+// picture takes a picture of the page, and writes it to testdata with -update.
 func picture(t *testing.T, ctx context.Context, name, scheme string, width int64) {
 	t.Helper()
 	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -49,7 +49,7 @@ func picture(t *testing.T, ctx context.Context, name, scheme string, width int64
 	require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 500)))
 	wide, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > innerWidth`))
 	require.NoError(t, err)
-	assert.False(t, wide, "%s must be scrolled sideways", name)
+	assert.False(t, wide, "%s is too wide for its window", name)
 	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	require.NoError(t, err)
 	assert.Greater(t, len(png), 5_000, "the picture of %s is empty", name)
@@ -79,12 +79,12 @@ func TestBrowser(t *testing.T) {
 		t.Helper()
 		require.NoError(t, chromedp.Do(ctx, steps...))
 	}
-	// appears waits for what a page has that the browser has loaded by itself.
+	// appears waits until the browser, by itself, has loaded a page with the selector.
 	appears := func(selector string) {
 		t.Helper()
 		require.Eventually(t, func() bool {
 			found, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.querySelector("`+selector+`") != null`))
-			return err == nil && found // there is an error while it loads
+			return err == nil && found // it fails while the page loads
 		}, time.Minute, 50*time.Millisecond)
 	}
 	do(chromedp.Navigate(server.URL + "/?refresh=1"))
@@ -115,7 +115,7 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 
-	// The page loads itself again, until it shows what is stuck. No script does it.
+	// The page refreshes, without a script, until it shows what is stuck.
 	appears("tr.old")
 	do(chromedp.Navigate(server.URL))
 	scripts, err := chromedp.Run(ctx, chromedp.Evaluate[int](`document.scripts.length`))

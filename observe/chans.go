@@ -8,8 +8,8 @@ import (
 )
 
 // chans has the flights that DoChan has begun, the newest first, because the library's
-// InFlight does not show their contexts. It is a list because that needs little of the
-// small stack with which their goroutines begin.
+// InFlight does not show their contexts. It is a list because that needs little stack,
+// and their goroutines begin with small ones.
 type chans[K comparable] struct {
 	mu     sync.Mutex
 	newest *chanRecord[K]
@@ -23,7 +23,7 @@ type chanRecord[K comparable] struct {
 
 	// Guarded by chans:
 	newer, older *chanRecord[K]
-	number       uint64 // that added was with it
+	number       uint64 // the value of added with it
 }
 
 func (c *chans[K]) add(r *chanRecord[K]) {
@@ -84,8 +84,8 @@ func (c *chans[K]) byKey() map[K][]*record {
 	return all
 }
 
-// records returns the record of each flight, or nil where fn has not begun. Among forgotten
-// flights of one key that DoChan has begun, it does not know which is which.
+// records returns the record of each flight, or nil if fn has not begun. It cannot tell
+// apart forgotten flights of one key that DoChan has begun.
 func (c *chans[K]) records(flights []singleflight.FlightOf[K]) []*record {
 	records := make([]*record, len(flights))
 	var byKey map[K][]*record

@@ -9,15 +9,15 @@ import (
 
 // Collector returns a collector of metrics of groups, to be registered once. Each has the
 // label group, with the Name of the group; none has a key, as there may be any number of
-// them. The counters, of what has been since the group was made:
+// them. The counters, since the group was made:
 //
 //   - singleflight_flights_total: how often fn was called.
-//   - singleflight_joined_total: calls that were spared: they got what the fn of another
-//     call made, be it a value, an error, a panic or a Goexit. They count when they get it,
+//   - singleflight_joined_total: calls that were spared: they got the outcome of another
+//     call's fn, be it a value, an error, a panic or a Goexit. They count when they get it,
 //     but calls of DoChan when they have joined.
 //   - singleflight_left_total: calls that left, because their context had ended. A call
 //     whose context was done before it was made is among them.
-//   - singleflight_outlived_total: flights whose own call, whose fn they run, has left.
+//   - singleflight_outlived_total: flights that run the fn of a call that has left.
 //   - singleflight_refused_total: calls that returned [singleflight.ErrDeadlock].
 //   - singleflight_failures_total: flights that have failed, by the label ending: error,
 //     if fn returned one; panic; goexit; and abandoned, whatever fn did, if its context had
@@ -27,21 +27,19 @@ import (
 //
 //	flights - outlived + joined + left + refused
 //
-// Calls that panic because fn is nil or the key cannot be hashed are not among them. While
-// something is in flight, calls that have not returned may be missing, and so may be calls
-// of DoChan in the moment in which flights begin or end.
+// Calls that panic because fn is nil or the key cannot be hashed are not counted. While
+// something is in flight, calls that have not returned may be missing, as may calls of
+// DoChan at the moment when flights begin or end.
 //
-//   - singleflight_flight_duration_seconds: a histogram of how long fn has run, of the
+//   - singleflight_flight_duration_seconds: a histogram of how long fn has run, for the
 //     flights that have ended.
 //
-// And the gauges, of what is now:
+// And the gauges:
 //
 //   - singleflight_in_flight: flights, with the forgotten and the abandoned, but
 //     without those that wait for an abandoned one to end.
-//   - singleflight_waiting: calls that wait for a result. In flight and alone, a call is
-//     one, too.
-//   - singleflight_oldest_seconds: for how long the fn that began first has run; 0 if none
-//     does.
+//   - singleflight_waiting: calls that wait for a result, leaders included.
+//   - singleflight_oldest_seconds: how long the oldest flight's fn has run; 0 if none runs.
 //
 // Collector panics if two groups have the same Name.
 func Collector(groups ...Observed) prometheus.Collector {
@@ -76,7 +74,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// A collected is a group, and what its metrics are.
+// A collected is a group and its metrics.
 type collected struct {
 	group              Observed
 	metrics            []metric
@@ -129,7 +127,7 @@ func (c *collected) collect(metrics chan<- prometheus.Metric) {
 	metrics <- prometheus.MustNewConstHistogram(c.duration, count, r.duration.Seconds(), buckets)
 }
 
-// histogram returns how many flights have ended, and for each bound how many of them within it.
+// histogram returns how many flights have ended, and how many of them within each bound.
 func (r *reading) histogram() (count uint64, buckets map[float64]uint64) {
 	buckets = make(map[float64]uint64, len(bounds))
 	for i, bound := range bounds {

@@ -109,7 +109,7 @@ singleflight_waiting{group="users"} 2
 	})
 }
 
-// Groups may be registered one by one, though not two of one name.
+// Groups may be registered one by one, but not two with one name.
 func TestNamesOfGroups(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	require.NoError(t, registry.Register(Collector(&Group{Name: "a"}, &Group{Name: "b"})))

@@ -16,7 +16,7 @@ type user struct{ name string }
 func Example() {
 	users := &observe.GroupOf[int64, *user]{Name: "users"}
 	prometheus.MustRegister(observe.Collector(users))
-	admin := http.NewServeMux() // which only operators reach
+	admin := http.NewServeMux() // only operators reach it
 	admin.Handle("GET /debug/singleflight", observe.Handler(users))
 
 	u, err, shared := users.Do(7, func() (*user, error) { return &user{"Ada"}, nil })

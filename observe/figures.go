@@ -10,7 +10,7 @@ import (
 // figures are counted since the group was made. Each of them only grows.
 type figures struct {
 	flights  atomic.Uint64 // fn has been called
-	joined   atomic.Uint64 // calls, but for those of DoChan
+	joined   atomic.Uint64 // calls, except those of DoChan
 	left     atomic.Uint64 // calls
 	outlived atomic.Uint64 // flights whose own call has left
 	refused  atomic.Uint64 // calls
@@ -19,8 +19,8 @@ type figures struct {
 	buckets  [len(bounds) + 1]atomic.Uint64
 	duration atomic.Int64 // of all flights together
 
-	chanCalled atomic.Uint64 // flights of DoChan, but for keys that do not equal themselves
-	chanCalls  atomic.Uint64 // calls of DoChan that have returned, but for the same
+	chanCalled atomic.Uint64 // flights of DoChan, except those of keys that do not equal themselves
+	chanCalls  atomic.Uint64 // calls of DoChan that have returned, with the same exception
 
 	mu         sync.Mutex
 	chanJoined uint64 // calls of DoChan
@@ -41,7 +41,7 @@ func (e ending) String() string {
 	return [...]string{"error", "panic", "goexit", "abandoned"}[e]
 }
 
-// bounds are those of the histogram's buckets.
+// bounds are the upper bounds of the histogram's buckets.
 var bounds = [...]time.Duration{
 	100 * time.Microsecond, 300 * time.Microsecond,
 	time.Millisecond, 3 * time.Millisecond,
@@ -62,7 +62,7 @@ func (f *figures) observe(d time.Duration) {
 	f.duration.Add(int64(d))
 }
 
-// A reading is what figures were.
+// A reading has the figures of one moment.
 type reading struct {
 	Flights  uint64   `json:"flights"`
 	Joined   uint64   `json:"joined"`
@@ -85,7 +85,7 @@ func (f failures) MarshalJSON() ([]byte, error) {
 	return json.Marshal(byEnding)
 }
 
-// read returns what f is, joined apart: see settle.
+// read returns the figures, with joined from settle.
 func (f *figures) read(joined uint64) reading {
 	r := reading{
 		Flights:  f.flights.Load(),

@@ -6,19 +6,19 @@ import (
 	"github.com/actorflight/singleflight"
 )
 
-// A GroupOf is a [singleflight.GroupOf] that is observed. It has the same methods, which
-// promise the same.
+// A GroupOf is a [singleflight.GroupOf] that is observed. It has the same methods, with
+// the same promises.
 //
 // The zero GroupOf is ready for use. A GroupOf must not be copied after first use, nor
-// its fields be changed. There is nothing to close. It has the size of a few KiB.
+// may its fields be changed. There is nothing to close. Its size is a few KiB.
 type GroupOf[K comparable, V any] struct {
 	// Name tells the group from others, in metrics as the label group.
 	Name string
 
-	// Owner says, for the page, whose a flight is. It gets the context that fn got, in
-	// which it may find a user, a request or a trace. It is not called for a flight that
-	// a Do or DoChan has begun, as there is no context. It is called by the goroutine that
-	// writes the page, while fn runs.
+	// Owner tells the page whose a flight is. It gets fn's context, in which it may find
+	// a user, a request or a trace. It is not called for a flight that a Do or DoChan has
+	// begun, which has no context. The goroutine that writes the page calls it, while fn
+	// runs.
 	Owner func(context.Context) string
 
 	group    singleflight.GroupOf[K, V]

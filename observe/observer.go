@@ -8,10 +8,10 @@ import (
 	"github.com/actorflight/singleflight"
 )
 
-// This file is what a GroupOf and a ShardedOf have in common: each call goes to the
+// This file is what GroupOf and ShardedOf have in common: each call goes to the
 // library with a record, and is counted when its fn begins and ends, and when it returns.
 
-// A group is one of the library's.
+// A group is a GroupOf or a ShardedOf of the library.
 type group[K comparable, V any] interface {
 	Do(K, func() (V, error)) (V, error, bool)
 	DoChan(K, func() (V, error)) <-chan singleflight.ResultOf[V]
@@ -20,7 +20,7 @@ type group[K comparable, V any] interface {
 	InFlight() []singleflight.FlightOf[K]
 }
 
-// An observer is what is known of a group's calls and flights.
+// An observer counts a group's calls and flights.
 type observer[K comparable, V any] struct {
 	figures figures
 	chans   chans[K]
@@ -44,8 +44,8 @@ func (o *observer[K, V]) comes(r *record, ctx context.Context, key K, plain bool
 	r.came = o.top.place(r.hash).came.Add(1)
 }
 
-// do is a DoContext whose context can never be done: that is as a Do, but that InFlight
-// shows fn's context, and so the record.
+// do is a DoContext whose context can never be done. That is like a Do, except that
+// InFlight shows fn's context, and so the record.
 func (o *observer[K, V]) do(g group[K, V], key K, fn func() (V, error)) (v V, err error, shared bool) {
 	if fn == nil {
 		return g.Do(key, nil) // which panics
@@ -68,16 +68,16 @@ func (o *observer[K, V]) doContext(g group[K, V], ctx context.Context, key K, fn
 	})
 }
 
-// doChan hands the library's channel to the caller: to receive and send on would cost a
+// doChan returns the library's channel to the caller: forwarding the result would cost a
 // goroutine for each call, and the order of the channels. So it does not see the end of
-// the call; settle works out how many have joined.
+// the call; settle works out how many calls have joined.
 func (o *observer[K, V]) doChan(g group[K, V], key K, fn func() (V, error)) <-chan singleflight.ResultOf[V] {
 	if fn == nil {
 		return g.DoChan(key, nil) // which panics
 	}
 	r := &chanRecord[K]{key: key}
 	o.comes(&r.record, context.Background(), key, true)
-	if key != key { // it flies alone, and InFlight does not show it
+	if key != key { // it has a flight of its own, which InFlight does not show
 		return g.DoChan(key, func() (V, error) {
 			return o.fly(r.Context, &r.record, key, func(context.Context) (V, error) { return fn() })
 		})
@@ -117,8 +117,8 @@ func (o *observer[K, V]) deliver(r *record, result singleflight.ResultOf[V], res
 	results <- result
 }
 
-// fly calls fn in the flight of r, with ctx, and counts it. Goroutines begin with small
-// stacks, and so do the frames here.
+// fly calls fn in the flight of r, with ctx, and counts it. Frames here are small, because
+// goroutines begin with small stacks.
 func (o *observer[K, V]) fly(ctx context.Context, r *record, key K, fn func(context.Context) (V, error)) (v V, err error) {
 	o.begins(r)
 	returned := false
@@ -164,11 +164,11 @@ func endingOf(ctx context.Context, returned bool) ending {
 	}
 }
 
-// ended counts a call that has returned, or panics or exits, with what the library gives
-// it. It returns the error that the caller gets.
+// ended counts a call that returns, panics or exits, given its results from the library.
+// It returns the error that the caller gets.
 func (o *observer[K, V]) ended(r *record, err error, shared bool) error {
 	switch {
-	case err == error(r): //nolint:errorlint // r, and nothing that wraps it, is what Err has returned
+	case err == error(r): //nolint:errorlint // Err has returned r, unwrapped
 		if r.step(left) {
 			o.figures.outlived.Add(1)
 		}
@@ -184,18 +184,17 @@ func (o *observer[K, V]) ended(r *record, err error, shared bool) error {
 	return err
 }
 
-// settle returns the flights in flight, and how many calls have joined one. Of those of
-// DoChan, these are all that have returned, but for those whose fn has been called, or may
-// yet be called. A call that has returned before its fn is called is the call of a flight
-// in flight, and settle looks at these between the readings of the other two: so it may
-// subtract a call twice, but forgets none. What it returns never shrinks nor exceeds the
-// truth, and at rest it is the truth.
+// settle returns the flights in flight, and how many calls have joined one. A call of
+// DoChan has joined if it has returned and its fn is never called. A call whose fn is yet
+// to be called belongs to a flight in flight; settle lists those between reading the other
+// two counts, so it may subtract a call twice, but misses none. The number that it returns
+// never decreases, never exceeds the true one, and at rest is the true one.
 func (o *observer[K, V]) settle(g group[K, V]) (joined uint64, flights []singleflight.FlightOf[K]) {
 	f := &o.figures
 	number := o.chans.now()
 	calls := int64(f.chanCalls.Load())
 	flights = g.InFlight()
-	calls += int64(o.chans.old(number)) // they are among flights, and their fn has been called
+	calls += int64(o.chans.old(number)) // else subtracted twice: in flight, and fn called
 	for _, flight := range flights {
 		if flight.State == singleflight.Waiting {
 			calls -= int64(flight.Callers) // one of which will begin it
@@ -210,7 +209,7 @@ func (o *observer[K, V]) settle(g group[K, V]) (joined uint64, flights []singlef
 	return f.joined.Load() + f.chanJoined, flights
 }
 
-// inFlight is the library's InFlight: flights whose fn has no context show none.
+// inFlight is the library's InFlight, without the contexts of flights whose fn gets none.
 func (o *observer[K, V]) inFlight(g group[K, V]) []singleflight.FlightOf[K] {
 	flights := g.InFlight()
 	for i, f := range flights {

@@ -18,12 +18,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// That the library's promises are kept is what ./conformance tests. Here is what is
-// counted and known besides.
+// ./conformance tests that the library's promises are kept. The tests here are of what
+// package observe adds.
 
 var errFn = errors.New("fn failed")
 
-// An observed group is both.
+// An observed is an observed group of either type.
 type observed[K comparable, V any] interface {
 	group[K, V]
 	Observed
@@ -40,7 +40,7 @@ func onBoth[K comparable, V any](t *testing.T, test func(*testing.T, observed[K,
 	})
 }
 
-// counted are the figures of a group, but for the histogram.
+// counted returns the figures of a group, without the histogram.
 func counted(g Observed) reading {
 	r := g.report(0).reading
 	r.buckets, r.duration = [len(bounds) + 1]uint64{}, 0
@@ -55,7 +55,8 @@ func plain(f func()) {
 	}()
 }
 
-// withEvery runs test with each kind of call, which may not panic if it has a channel.
+// withEvery runs test with each kind of call. panics says whether fn may panic, as it must
+// not with a channel.
 func withEvery(t *testing.T, test func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error)))) {
 	for name, call := range map[string]func(ctx context.Context, g observed[string, int], fn func() (int, error)){
 		"Do": func(_ context.Context, g observed[string, int], fn func() (int, error)) {
@@ -65,7 +66,7 @@ func withEvery(t *testing.T, test func(t *testing.T, g observed[string, int], pa
 		"DoContext": func(ctx context.Context, g observed[string, int], fn func() (int, error)) {
 			plain(func() { g.DoContext(ctx, "key", func(context.Context) (int, error) { return fn() }) })
 		},
-		"DoContext without end": func(_ context.Context, g observed[string, int], fn func() (int, error)) {
+		"DoContext that never leaves": func(_ context.Context, g observed[string, int], fn func() (int, error)) {
 			plain(func() {
 				g.DoContext(context.Background(), "key", func(context.Context) (int, error) { return fn() })
 			})
@@ -176,7 +177,7 @@ func TestJoinedNeverShrinks(t *testing.T) {
 	})
 }
 
-// abandon makes a flight of "key" that all callers have left, and which ends with end.
+// abandon makes an abandoned flight of "key", which ends when end is closed.
 func abandon(t *testing.T, g observed[string, int]) (end chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -193,8 +194,8 @@ func TestLeavingIsCounted(t *testing.T) {
 		end := abandon(t, g)
 		assert.Equal(t, reading{Flights: 1, Left: 1, Outlived: 1}, counted(g))
 
-		// One leaves before the flight that it waits for begins, and one has left before
-		// it was made.
+		// One call leaves before its flight begins, and the context of another is done
+		// before the call.
 		ctx, cancel := context.WithCancel(t.Context())
 		withContext := func(context.Context) (int, error) { return never() }
 		left := g.DoChanContext(ctx, "key", withContext)
@@ -210,7 +211,7 @@ func TestLeavingIsCounted(t *testing.T) {
 	})
 }
 
-// Others get the result of a flight whose own call has left.
+// Other calls get the result of a flight whose first call has left.
 func TestOutlivedFlight(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -240,7 +241,7 @@ func TestRefusedCallsAreCounted(t *testing.T) {
 	})
 }
 
-// Calls that panic because of what they got are no calls.
+// Calls that panic because of their arguments do not count.
 func TestMistakesAreNotCounted(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[any, int]) {
 		fn := func() (int, error) { return never() }
@@ -301,7 +302,7 @@ func TestInFlightShowsFnsContext(t *testing.T) {
 	})
 }
 
-// rowsByKey returns the rows of a group, without what the clock on the wall says.
+// rowsByKey returns the rows of a group, without the time of day.
 func rowsByKey(g Observed) map[string]row {
 	rows := make(map[string]row)
 	for _, r := range g.report(maxRows).rows {
@@ -342,7 +343,7 @@ func TestAges(t *testing.T) {
 	})
 }
 
-// What Forget has freed is older than what has the key.
+// A forgotten flight is older than the flight that has its key now.
 func TestAgesOfForgottenFlights(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {
 		gate := make(chan struct{})
@@ -445,7 +446,7 @@ func TestLoneCallsLeaveNoKey(t *testing.T) {
 	assert.Nil(t, g.observer.chans.newest)
 }
 
-// Where two keys have one place, that which is joined more stays.
+// If two keys share a place, the one that is joined more stays.
 func TestPlaceOfTwoKeys(t *testing.T) {
 	var keys top[string]
 	p := keys.place(1)

@@ -15,19 +15,19 @@ import (
 )
 
 // Handler returns a page that shows what is in flight in groups: the oldest first, with
-// its key, for how long fn has run, how many callers wait, and whose it is, if the group
-// has an Owner. It shows what the groups have counted, and which keys were joined most in
-// the last minutes, too; see [Collector] for what is counted.
+// its key, how long fn has run, how many callers wait, and whose it is, if the group has
+// an Owner. It also shows what the groups have counted, as [Collector] describes, and
+// which keys were joined most in the last minutes.
 //
-// With ?refresh=2 a browser loads the page again every 2 seconds, or as many as it says,
-// at most 3600. With ?format=json the answer is the same in JSON, with ages in seconds.
-// At most 200 flights are shown, and 200 characters of a key.
+// With ?refresh=2 a browser reloads the page every 2 seconds, or any other number up to
+// 3600. With ?format=json the answer is the same in JSON, with ages in seconds. At most
+// 200 flights are shown, and 200 characters of a key.
 //
-// Keys may be secrets, such as tokens or names of people, and so may be what Owner
-// returns. Handler registers itself nowhere; who may see the page is up to the
-// program. It only answers GET and HEAD.
+// Keys may be secrets, such as tokens or names of people, and so may the results of Owner.
+// Handler does not register itself; the program decides who may see the page. It answers
+// only GET and HEAD.
 //
-// To make the page takes an answer of each group's owner: see [singleflight.GroupOf.InFlight].
+// Each page asks each group's owner for its flights: see [singleflight.GroupOf.InFlight].
 func Handler(groups ...Observed) http.Handler {
 	groups = slices.Clone(groups)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +47,7 @@ func Handler(groups ...Observed) http.Handler {
 			p.Refresh = seconds(r.FormValue("refresh"))
 			err = html.Execute(&body, p)
 		}
-		if err != nil { // a mistake of this package
+		if err != nil { // a bug in this package
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
@@ -58,7 +58,7 @@ func Handler(groups ...Observed) http.Handler {
 	})
 }
 
-// seconds returns what ?refresh= says, or 0 if that is not sensible.
+// seconds returns the number in ?refresh=, or 0 if it is not from 1 to 3600.
 func seconds(s string) int {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > 3600 {
@@ -80,7 +80,7 @@ type page struct {
 	Rest     int       `json:"rest"` // flights that are not among these
 	Groups   []report  `json:"groups"`
 	Top      []hot     `json:"joined_most"`
-	Refresh  int       `json:"-"` // seconds; 0 if the page does not load itself again
+	Refresh  int       `json:"-"` // seconds; 0 if the page does not reload
 }
 
 // look returns the page as it is now.
@@ -103,7 +103,7 @@ func look(groups []Observed) *page {
 	return p
 }
 
-// The rest is what the template asks for.
+// The rest is for the template.
 
 //go:embed page.html
 var source string
@@ -118,8 +118,7 @@ func (p *page) Oldest() *row {
 	return &p.Flights[0]
 }
 
-// Bar returns how long the bar is that stands for so many callers, in percent of that of
-// the flight with the most.
+// Bar returns the length of the bar for so many callers, in percent of the longest.
 func (p *page) Bar(callers int) int {
 	most := 1
 	for _, f := range p.Flights {
@@ -140,7 +139,7 @@ func (r *row) Level() string {
 	}
 }
 
-// Mark explains a State that deserves it.
+// Mark explains a State that needs it.
 func (r *row) Mark() string {
 	switch r.State {
 	case "forgotten":
@@ -187,7 +186,7 @@ func number(n any) string {
 	return digits
 }
 
-// countOf returns n and what it counts.
+// countOf returns n with its noun.
 func countOf(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one

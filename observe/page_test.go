@@ -24,7 +24,7 @@ func get(t *testing.T, h http.Handler, target string) string {
 	return w.Body.String()
 }
 
-// text returns what a page says, without markup.
+// text returns the text of a page, without markup.
 func text(page string) string {
 	_, body, _ := strings.Cut(page, "<body>")
 	var b strings.Builder
@@ -39,7 +39,7 @@ func text(page string) string {
 	}
 }
 
-// stuck makes a flight that ends with the test, with so many callers.
+// stuck makes a flight with so many callers, which ends with the test.
 func stuck[K comparable](t *testing.T, g *GroupOf[K, int], key K, callers int) {
 	gate := make(chan struct{})
 	t.Cleanup(func() { close(gate) })
@@ -61,7 +61,7 @@ func TestEmptyPage(t *testing.T) {
 	}
 }
 
-// The oldest of all groups comes first, with all that one asks for.
+// The oldest flight of all groups comes first, with all its columns.
 func TestPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		users := &GroupOf[string, int]{Name: "users", Owner: func(ctx context.Context) string {
@@ -154,7 +154,7 @@ func TestOwnerIsNotCalledInVain(t *testing.T) {
 	})
 }
 
-// Keys, names and owners are what users make of them.
+// Keys, names and owners may contain any text.
 func TestMarkupIsEscaped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const markup = `</td><script>alert("key")</script>`

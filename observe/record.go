@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A record is what is known of one call, and of the flight of its fn. It is the
-// context that the library gets: that a flight shows fn's context to
-// [GroupOf.InFlight] makes its record found.
+// A record is what is known of one call, and of the flight of its fn. It is the context
+// that the library gets, so the record of a flight is found in fn's context, which
+// InFlight shows.
 type record struct {
 	// Immutable:
 	context.Context        // the caller's
@@ -18,7 +18,7 @@ type record struct {
 	came            uint64 // place.came when the call came
 	plain           bool   // the call has no context
 
-	steps atomic.Uint32 // called and left, as they come
+	steps atomic.Uint32 // called and left, once they have happened
 	begun atomic.Int64  // when fn began, by clock; 0 if it has not
 }
 
@@ -37,8 +37,8 @@ func (r *record) Value(key any) any {
 	return r.Context.Value(key)
 }
 
-// Err returns r itself when the context has ended. So r knows what the library returns
-// to a call that leaves from an error that fn returns.
+// Err returns r itself when the context has ended. That distinguishes the error of a call
+// that leaves from any error that fn returns.
 func (r *record) Err() error {
 	if r.Context.Err() == nil {
 		return nil
@@ -48,14 +48,14 @@ func (r *record) Err() error {
 
 func (r *record) Error() string { return r.Context.Err().Error() }
 
-// step adds s to what has become of the call, and reports whether both have.
+// step adds s to the steps of the call, and reports whether it now has both.
 func (r *record) step(s uint32) (both bool) {
 	return r.steps.Or(s)&^s != 0
 }
 
 func (r *record) wasCalled() bool { return r.steps.Load()&called != 0 }
 
-// age returns for how long fn has run: 0 if it has not begun, or r is nil.
+// age returns how long fn has run: 0 if it has not begun, or if r is nil.
 func (r *record) age(now int64) age {
 	if r == nil {
 		return 0
@@ -67,8 +67,8 @@ func (r *record) age(now int64) age {
 	return max(0, age(now-begun))
 }
 
-// recordOf returns the record of a flight whose fn got ctx. No context inside, of
-// other flights, hides it.
+// recordOf returns the record of the flight whose fn got ctx, even if that flight is
+// nested in others.
 func recordOf(ctx context.Context) *record {
 	if ctx == nil {
 		return nil
@@ -79,12 +79,12 @@ func recordOf(ctx context.Context) *record {
 
 var base = time.Now()
 
-// clock returns the time since the program began, which is cheaper than the time.
+// clock returns the time since the program began, which is cheaper than the time of day.
 func clock() int64 { return int64(time.Since(base)) }
 
-// exiting reports whether a deferred function runs because of [runtime.Goexit], not of
-// a panic. To recover and panic again would lose the stack. It looks at the frames above
-// that of the function whose name ends with caller.
+// exiting reports whether a deferred function runs because of [runtime.Goexit], not
+// because of a panic. (Recovering the panic and raising it again would lose the stack.) It
+// searches the frames up to that of the function whose name ends with caller.
 func exiting(caller string) bool {
 	const more = 64
 	for skip := 2; ; skip += more {

@@ -12,7 +12,7 @@ import (
 	"github.com/actorflight/singleflight"
 )
 
-// This file is what the collector and the page read of a group.
+// This file is what the collector and the page read from a group.
 
 // An Observed is a [*GroupOf] or a [*ShardedOf], with keys and values of any type.
 type Observed interface {
@@ -28,7 +28,7 @@ type report struct {
 	Waiting  int    `json:"waiting"`        // calls on all of them
 	Oldest   age    `json:"oldest_seconds"` // of a flight that has begun
 	reading
-	rows []row // the oldest, and then those that have not begun
+	rows []row // the oldest first, and last those that have not begun
 	top  []hot
 }
 
@@ -67,7 +67,7 @@ func (s *ShardedOf[K, V]) report(rows int) report {
 	return s.observer.report(&s.group, s.Name, s.Owner, rows)
 }
 
-// report returns the figures and, if rows is not 0, at most so many rows, and the keys
+// report returns the figures and, if rows is not 0, up to that many rows, and the keys
 // that were joined most.
 func (o *observer[K, V]) report(g group[K, V], name string, owner func(context.Context) string, rows int) report {
 	joined, flights := o.settle(g)
@@ -108,7 +108,7 @@ func (o *observer[K, V]) report(g group[K, V], name string, owner func(context.C
 	return t
 }
 
-// An ordered is one of a list of flights, and what is needed to sort them.
+// An ordered is a flight's index, and what is needed to sort it.
 type ordered struct {
 	flight int
 	age    age
@@ -117,7 +117,7 @@ type ordered struct {
 
 func (o ordered) compare(p ordered) int { return older(o.age, o.waits, p.age, p.waits) }
 
-// older puts the oldest first, and those that wait for another to end last.
+// older puts the oldest first, and flights that wait for another to end last.
 func older(a age, aWaits bool, b age, bWaits bool) int {
 	switch {
 	case aWaits == bWaits:
@@ -129,7 +129,7 @@ func older(a age, aWaits bool, b age, bWaits bool) int {
 	}
 }
 
-// show returns what is shown of a key.
+// show returns the text that is shown for a key.
 func show(key any) string { return cut(fmt.Sprint(key)) }
 
 // maxShown is how many characters of a text are shown.

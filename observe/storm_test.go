@@ -16,7 +16,7 @@ import (
 	"github.com/actorflight/singleflight"
 )
 
-// A storm makes calls of every kind, with every ending, and counts by itself.
+// A storm makes calls of every kind, with every ending, and keeps its own counts.
 type storm struct {
 	g observed[string, int]
 
@@ -36,7 +36,7 @@ func (s *storm) try(random *rand.Rand) *try {
 	return &try{storm: s, random: random}
 }
 
-// end counts what came of a call, but for a panic or Goexit of another's fn.
+// end counts the outcome of a call.
 func (c *try) end(err error, left bool) {
 	switch {
 	case left:
@@ -103,7 +103,7 @@ func (c *try) stay(key string, fn func(context.Context) (int, error), open conte
 	}
 }
 
-// leave makes a call that leaves: fn does not end before.
+// leave makes a call that leaves before fn ends.
 func (c *try) leave(t *testing.T, key string, fn func(context.Context) (int, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	results := make(chan error, 1)
@@ -124,9 +124,9 @@ func (c *try) leave(t *testing.T, key string, fn func(context.Context) (int, err
 	c.end(nil, true)
 }
 
-// Keys of the first kind have callers that all leave, and so are abandoned. The others
-// have some that stay: a flight there is not abandoned. Of these some are forgotten, where
-// no caller leaves, and some have a fn that panics, where none waits at a channel.
+// There are three kinds of keys. All callers of the first kind leave, so its flights are
+// abandoned. The second kind is forgotten, and no caller leaves. The third kind has callers
+// that leave and callers that stay; one of its keys has a fn that panics, and no channels.
 func (s *storm) one(t *testing.T, random *rand.Rand, open context.Context) {
 	c := s.try(random)
 	switch n := random.IntN(3); random.IntN(5) {
@@ -182,7 +182,7 @@ func (s *storm) one(t *testing.T, random *rand.Rand, open context.Context) {
 
 func refusedFn(context.Context) (int, error) { return never() }
 
-// The figures are those that the storm has counted, to the last one. Meanwhile none shrinks.
+// At the end the figures are exactly the storm's own. Meanwhile they never decrease.
 func TestStorm(t *testing.T) {
 	t.Run("GroupOf", func(t *testing.T) { testStorm(t, new(GroupOf[string, int])) })
 	t.Run("ShardedOf", func(t *testing.T) { testStorm(t, new(ShardedOf[string, int])) })

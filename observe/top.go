@@ -8,12 +8,12 @@ import (
 )
 
 // top counts, for the keys that are joined most, how many calls have joined a flight. It
-// is an estimate: a key shares its place with others, and there the one that is joined
-// most stays. Each minute half of a count is forgotten.
+// is an estimate: a key shares its place with others, and the one that is joined most
+// stays there. Every minute each count is halved.
 //
-// Calls that wait know only the hash of their key: the library promises not to keep the
-// key itself. The flight names it, if other calls have come to the place since its own.
-// So calls that meet no other leave nothing here but that they have come.
+// Calls that wait keep only the hash of their key: the library promises not to keep the
+// key itself. The flight adds the key, if other calls have come to the place since its
+// own. So a call that meets no other only counts as having come.
 type top[K comparable] [128]place[K]
 
 type place[K comparable] struct {
@@ -30,7 +30,7 @@ type named[K comparable] struct {
 
 func (t *top[K]) place(hash uint64) *place[K] { return &t[hash%uint64(len(t))] }
 
-// take makes hash the key that is counted, if it can be. It reports whether it is.
+// take gives the place to hash if it is free, and reports whether hash has it.
 func (p *place[K]) take(hash uint64) bool {
 	if p.hash.Load() == hash {
 		return true
@@ -48,7 +48,7 @@ func (p *place[K]) join(hash uint64) {
 	if p.take(hash) {
 		p.joined.Add(1)
 	} else {
-		p.joined.Add(-1) // so the key that is joined most stays
+		p.joined.Add(-1) // so that the key that is joined most stays
 	}
 }
 
@@ -65,7 +65,7 @@ func (p *place[K]) leads(hash uint64) {
 	}
 }
 
-// call says which key hash is of.
+// call records which key hash is of.
 func (p *place[K]) call(hash uint64, key K) {
 	if p.take(hash) {
 		if n := p.name.Load(); n == nil || n.hash != hash {
@@ -74,7 +74,7 @@ func (p *place[K]) call(hash uint64, key K) {
 	}
 }
 
-// halve forgets half of all counts.
+// halve halves all counts.
 func (t *top[K]) halve() {
 	for i := range t {
 		p := &t[i]
@@ -87,10 +87,10 @@ func (t *top[K]) halve() {
 	}
 }
 
-// halfLife is after what time half of a count is forgotten.
+// halfLife is the time after which a count is halved.
 const halfLife = time.Minute
 
-// A hotKey is one that calls have joined.
+// A hotKey is a key whose flights calls have joined.
 type hotKey[K comparable] struct {
 	key    K
 	joined int64
@@ -114,7 +114,7 @@ type halver struct{ last atomic.Int64 } // by clock
 
 func (h *halver) until(now int64, halve func()) {
 	last := h.last.Load()
-	if now < last { // in a synctest bubble, where it is the year 2000
+	if now < last { // in a synctest bubble, whose clock begins in the year 2000
 		h.last.CompareAndSwap(last, now)
 		return
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/actorflight/singleflight/observe"
 )
 
-// A traced value says in which span it was made.
+// A traced value has the span in which it was made.
 type traced[V any] struct {
 	val  V
 	span trace.SpanContext
@@ -24,8 +24,8 @@ type traced[V any] struct {
 // do is g.DoContext in a span of its own. If the function of another call has made the
 // result, the span links to that call's.
 //
-// The function's context has the values of the first caller's context, and so that
-// caller's span. It hands the span on with what it returns, be it an error.
+// The function's context has the values of the first caller's context, including that
+// caller's span. The span is returned with the result, even with an error.
 func do[K comparable, V any](ctx context.Context, tracer trace.Tracer, g *observe.GroupOf[K, traced[V]], key K, fn func(context.Context) (V, error)) (V, error) {
 	ctx, span := tracer.Start(ctx, "get")
 	defer span.End()

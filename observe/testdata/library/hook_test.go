@@ -23,8 +23,8 @@ type observed[K comparable, V any] struct{ Calls[K, V] }
 func (o observed[K, V]) of(K) *GroupOf[K, V]   { return o.Inner() }
 func (o observed[K, V]) all() []*GroupOf[K, V] { return []*GroupOf[K, V]{o.Inner()} }
 
-// NewObserved are functions that make observed groups, set by a package that may import
-// observe.
+// NewObserved are functions that make observed groups. A package that may import observe
+// sets them.
 var NewObserved []any
 
 // onObserved runs test with an observed group.
