@@ -61,7 +61,7 @@ func received(results <-chan Result) <-chan outcome {
 func withContextCalls(t *testing.T, test func(*testing.T, group[string, any], contextCall)) {
 	for name, call := range map[string]contextCall{"DoContext": doContext, "DoChanContext": doChanContext} {
 		t.Run(name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) { test(t, g, call) })
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) { test(t, g, call) })
 		})
 	}
 }
@@ -182,7 +182,7 @@ func TestCallThatJoinsAndLeavesStartsNoGoroutine(t *testing.T) {
 }
 
 func TestDoChanContextIsOnItsFlightWhenItReturns(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		j := newJob()
 		var calls []<-chan Result
 		for callers := 1; callers <= 3; callers++ {
@@ -197,7 +197,7 @@ func TestDoChanContextIsOnItsFlightWhenItReturns(t *testing.T) {
 }
 
 func TestNilContextAndNilFnPanicInTheCaller(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		var none context.Context
 		assert.PanicsWithValue(t, nilContext, func() { g.DoContext(none, "key", neverWith(t)) })
 		assert.PanicsWithValue(t, nilContext, func() { g.DoChanContext(none, "key", neverWith(t)) })
@@ -261,7 +261,7 @@ func TestFnsContextHasTheFirstCallersValuesButNotItsDeadline(t *testing.T) {
 }
 
 func TestContextThatNeverEndsRunsFnInTheCallersGoroutine(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		ctx := context.WithValue(context.Background(), contextKey{}, "value")
 		caller := goroutine()
 		v, err, shared := g.DoContext(ctx, "key", func(ctx context.Context) (any, error) {
@@ -298,7 +298,7 @@ var kinds = map[string]contextCall{
 }
 
 func TestCallsOfAllKindsShareFlights(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		for _, lead := range kinds {
 			j := newJob()
 			calls := []<-chan outcome{lead(t.Context(), g, j.run)}
@@ -376,7 +376,7 @@ func TestAllCallersThatHaveNotLeftAreReleased(t *testing.T) {
 }
 
 func TestSharedCountsTheCallersAtTheLanding(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		for name, lead := range kinds {
 			j := newJob()
 			stays := lead(t.Context(), g, j.run)
@@ -398,7 +398,7 @@ func TestSharedCountsTheCallersAtTheLanding(t *testing.T) {
 func TestNoCallJoinsAnAbandonedFlight(t *testing.T) {
 	for first, begin := range kinds {
 		t.Run(first, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 				for _, join := range kinds {
 					old, next := abandon(t, g), newJob()
 					calls := []<-chan outcome{begin(t.Context(), g, next.run)}
@@ -562,7 +562,7 @@ func TestNextFlightMayBeLeftAndAbandonedLikeAny(t *testing.T) {
 func TestForgetBeginsTheFlightThatWaits(t *testing.T) {
 	for name, wait := range kinds {
 		t.Run(name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 				old, next := abandon(t, g), newJob()
 				waits := wait(t.Context(), g, next.run)
 				requireWaiting(t, waits)
@@ -636,7 +636,7 @@ func TestContextCallsEndAsFnEnds(t *testing.T) {
 	for _, e := range endings {
 		fn := func(context.Context) (any, error) { return e.fn() }
 		t.Run(e.name+"/DoContext", func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 				for _, ctx := range []context.Context{t.Context(), context.Background()} {
 					e.do(t, <-doContext(ctx, g, fn))
 
@@ -661,7 +661,7 @@ func TestContextCallsEndAsFnEnds(t *testing.T) {
 			if e.doChan == nil {
 				return // see TestPanicWithDoChanCrashes
 			}
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 				for _, ctx := range []context.Context{t.Context(), context.Background()} {
 					results := g.DoChanContext(ctx, "key", fn)
 					assert.Equal(t, 1, cap(results))
@@ -975,7 +975,7 @@ func TestContextWhoseErrBlocks(t *testing.T) {
 }
 
 func TestCallWhoseKeyDoesNotEqualItselfMayLeave(t *testing.T) {
-	inBothLives(t, any("other"), func(t *testing.T, g group[any, any]) {
+	withAndWithoutOwner(t, any("other"), func(t *testing.T, g group[any, any]) {
 		ctx, cancel := context.WithCancel(t.Context())
 		j := newJob()
 		left := g.DoChanContext(ctx, math.NaN(), j.run)

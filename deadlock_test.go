@@ -47,7 +47,7 @@ func inNests(t *testing.T, test func(*testing.T, nest)) {
 	for _, doChan := range []bool{false, true} {
 		for _, canEnd := range []bool{false, true} {
 			t.Run("DoChanContext="+strconv.FormatBool(doChan)+"/ctx ends="+strconv.FormatBool(canEnd), func(t *testing.T) {
-				inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+				withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 					n := nest{group: g, ctx: context.Background(), doChan: doChan}
 					if canEnd {
 						n.ctx = t.Context()

@@ -57,10 +57,10 @@ func onBoth[K comparable, V any](t *testing.T, test func(*testing.T, group[K, V]
 	t.Run("Sharded", func(t *testing.T) { test(t, new(ShardedOf[K, V])) })
 }
 
-// inBothLives runs test with groups at rest, whose first call needs no owner, and
+// withAndWithoutOwner runs test with groups at rest, whose first call needs no owner, and
 // with groups whose owners are kept alive by flights of the other key. Afterwards
 // the group must be at rest at once.
-func inBothLives[K comparable, V any](t *testing.T, other K, test func(*testing.T, group[K, V])) {
+func withAndWithoutOwner[K comparable, V any](t *testing.T, other K, test func(*testing.T, group[K, V])) {
 	onBoth(t, func(t *testing.T, g group[K, V]) {
 		t.Run("at rest", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -273,7 +273,7 @@ func panicInFn() (any, error) { panic(errFn) }
 func TestDoEndsAsFnEnds(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 				o := <-goDo(g, "key", e.fn)
 				e.do(t, o)
 				assert.False(t, o.shared)
@@ -286,7 +286,7 @@ func TestDoEndsAsFnEnds(t *testing.T) {
 func TestEveryDoEndsAsFnEnds(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 				gate := make(chan struct{})
 				calls := []<-chan outcome{goDo(g, "key", behind(gate, e.fn))}
 				synctest.Wait()
@@ -321,7 +321,7 @@ func TestDoChanReceivesHowFnEnds(t *testing.T) {
 			continue // see TestPanicWithDoChanCrashes
 		}
 		t.Run(e.name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 				assert.Equal(t, *e.doChan, <-g.DoChan("key", e.fn))
 				assert.Equal(t, Result{Val: "next"}, <-g.DoChan("key", value("next")), "the key is free")
 			})
@@ -337,7 +337,7 @@ func TestEveryDoChanReceivesHowFnEnds(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			for _, leader := range []string{"Do", "DoChan"} {
 				t.Run("leader "+leader, func(t *testing.T) {
-					inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+					withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 						gate := make(chan struct{})
 						var do <-chan outcome
 						var doChans []<-chan Result
@@ -481,14 +481,14 @@ func inAnotherProcess(t *testing.T, f func()) (output string, status int) {
 }
 
 func TestDoRunsFnOnTheCallersGoroutine(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		v, _, _ := g.Do("key", func() (any, error) { return goroutine(), nil })
 		assert.Equal(t, goroutine(), v)
 	})
 }
 
 func TestDoChanRunsFnOnANewGoroutineAndDoesNotWait(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		results := g.DoChan("key", behind(gate, func() (any, error) { return goroutine(), nil }))
 		close(gate) // if DoChan waited for fn, the test would not get here
@@ -498,7 +498,7 @@ func TestDoChanRunsFnOnANewGoroutineAndDoesNotWait(t *testing.T) {
 
 // As in x/sync, the caller creates fn's goroutine, which inherits its profiler labels.
 func TestDoChanStartsFnsGoroutineInTheCaller(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		var landed []<-chan Result
 		for _, who := range []string{"A", "B", "C", "D"} {
@@ -535,7 +535,7 @@ func goroutine() string {
 }
 
 func TestNoWaiterIsReleasedBeforeTheKeyIsFree(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := goDo(g, "key", behind(gate, value(1)))
 		synctest.Wait()
@@ -591,7 +591,7 @@ func TestKeyIsFreeBeforeAnyCallIsReleased(t *testing.T) {
 }
 
 func TestLandingOfAForgottenFlightDoesNotFreeItsSuccessorsKey(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		first, second := make(chan struct{}), make(chan struct{})
 		one := g.DoChan("key", behind(first, value(1)))
 		g.Forget("key")
@@ -607,7 +607,7 @@ func TestLandingOfAForgottenFlightDoesNotFreeItsSuccessorsKey(t *testing.T) {
 }
 
 func TestForgottenFlightGoesOnForItsCallers(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := g.DoChan("key", behind(gate, value(1)))
 		joined := goDo(g, "key", never(t))
@@ -623,7 +623,7 @@ func TestForgottenFlightGoesOnForItsCallers(t *testing.T) {
 }
 
 func TestForgetSparesOtherKeys(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		forgotten := g.DoChan("key", behind(gate, value(1)))
 		another := g.DoChan("another", behind(gate, value(2)))
@@ -666,7 +666,7 @@ func TestForgetUnshared(t *testing.T) {
 	} {
 		for _, leader := range []string{"Do", "DoChan"} {
 			t.Run(test.name+", leader "+leader, func(t *testing.T) {
-				inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+				withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 					gate := make(chan struct{})
 					if leader == "Do" {
 						goDo(g, "key", behind(gate, value("flight's")))
@@ -700,7 +700,7 @@ func TestForgetOnARestingGroupStartsNothing(t *testing.T) {
 }
 
 func TestSharedIsFalseForACallThatNoOtherJoins(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		// Neither earlier calls nor a forgotten flight count.
 		gate := make(chan struct{})
 		forgotten := g.DoChan("key", behind(gate, value(0)))
@@ -714,7 +714,7 @@ func TestSharedIsFalseForACallThatNoOtherJoins(t *testing.T) {
 }
 
 func TestSharedCountsACallThatJoinsAtTheLastMoment(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := goDo(g, "key", behind(gate, value(1)))
 		synctest.Wait()
@@ -770,7 +770,7 @@ func TestSharedIsExact(t *testing.T) {
 }
 
 func TestResultChannelGetsOneValueAndIsNeverClosed(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := g.DoChan("key", behind(gate, value(1)))
 		joined := g.DoChan("key", never(t))
@@ -867,7 +867,7 @@ func receives[T any](c <-chan T) func() bool {
 }
 
 func TestDistinctKeysDoNotWaitForEachOther(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		var blocked []<-chan Result
 		for i := range 500 {
@@ -886,7 +886,7 @@ func TestDistinctKeysDoNotWaitForEachOther(t *testing.T) {
 }
 
 func TestFnMayUseTheGroup(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		v, _, _ := g.Do("outer", func() (any, error) {
 			inner, _, _ := g.Do("inner", value("inner"))
 			chanInner := <-g.DoChan("inner", value("DoChan"))
@@ -900,7 +900,7 @@ func TestFnMayUseTheGroup(t *testing.T) {
 
 func TestTypedKeysAndValues(t *testing.T) {
 	type key struct{ table, id int }
-	inBothLives(t, key{0, 0}, func(t *testing.T, g group[key, []string]) {
+	withAndWithoutOwner(t, key{0, 0}, func(t *testing.T, g group[key, []string]) {
 		v, err, shared := g.Do(key{1, 2}, func() ([]string, error) { return []string{"row"}, nil })
 		assert.Equal(t, []string{"row"}, v)
 		assert.NoError(t, err)
@@ -914,7 +914,7 @@ func TestTypedKeysAndValues(t *testing.T) {
 // doc gives the limit.
 func TestLargestValue(t *testing.T) {
 	type large = [65_504]byte
-	inBothLives(t, "other", func(t *testing.T, g group[string, large]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, large]) {
 		fn := func() (v large, err error) {
 			v[len(v)-1] = 1
 			return v, nil
@@ -932,7 +932,7 @@ func TestLargestValue(t *testing.T) {
 }
 
 func TestNilFnPanicsInTheCallerAndLeavesTheKeyFree(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		assert.PanicsWithValue(t, nilFunc, func() { g.Do("key", nil) })
 		assert.PanicsWithValue(t, nilFunc, func() { g.DoChan("key", nil) })
 		assert.Equal(t, outcome{val: 1}, <-goDo(g, "key", value(1)))
@@ -940,7 +940,7 @@ func TestNilFnPanicsInTheCallerAndLeavesTheKeyFree(t *testing.T) {
 }
 
 func TestUnhashableKeyPanicsInTheCaller(t *testing.T) {
-	inBothLives(t, any("other"), func(t *testing.T, g group[any, int]) {
+	withAndWithoutOwner(t, any("other"), func(t *testing.T, g group[any, int]) {
 		fn := func() (int, error) { return 1, nil }
 		for _, key := range []any{
 			[]int{1},
@@ -981,7 +981,7 @@ func TestKeyThatDoesNotEqualItselfFliesAlone(t *testing.T) {
 		"a struct of one": struct{ f float64 }{math.NaN()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothLives(t, any("other"), func(t *testing.T, g group[any, any]) {
+			withAndWithoutOwner(t, any("other"), func(t *testing.T, g group[any, any]) {
 				gate := make(chan struct{})
 				plain := g.DoChan("key", behind(gate, value("plain")))
 				before := requireOwner(t, g.of("key"))

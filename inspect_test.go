@@ -21,7 +21,7 @@ func inFlight(g group[string, any]) (flights []Flight) {
 }
 
 func TestInFlightListsEveryFlight(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		assert.Empty(t, inFlight(g))
 		first, second := make(chan struct{}), make(chan struct{})
 		forgotten := g.DoChan("key", behind(first, value(1)))
@@ -123,7 +123,7 @@ func TestWaitReturnsWhenNothingIsInFlight(t *testing.T) {
 }
 
 func TestWaitGivesUpWhenItsContextEnds(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		flight := g.DoChan("key", behind(gate, value(1)))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -160,7 +160,7 @@ func TestAllWaitsOfAnActivationShareAChannel(t *testing.T) {
 }
 
 func TestWaitPanicsIfItsContextIsNil(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		assert.Panics(t, func() { g.Wait(nil) }) //nolint:staticcheck // the nil context is the point
 	})
 }

@@ -163,7 +163,7 @@ func TestAtRestWhenTheLastCallReturns(t *testing.T) {
 // If Forget did not wait, the group would be in use until the owner got to its
 // message.
 func TestForgetReturnsWhenTheOwnerHasAnswered(t *testing.T) {
-	inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		gate := make(chan struct{})
 		leader := g.DoChan("key", behind(gate, value(1)))
 		stalled := stallOwner(t, g.of("key"))
@@ -362,7 +362,7 @@ func TestWaiterKeepsNeitherItsKeyNorItsFn(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBothLives(t, "other", func(t *testing.T, g group[string, any]) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 				newKey := func() string { return strings.Repeat("key", 1<<10) }
 				gate := make(chan struct{})
 				leader := g.DoChan(newKey(), behind(gate, value(1)))
