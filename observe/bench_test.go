@@ -28,7 +28,7 @@ func BenchmarkLone(b *testing.B) {
 		{"Do", func(g calls) { g.Do("key", fn) }},
 		{"DoChan", func(g calls) { <-g.DoChan("key", fn) }},
 		{"DoContext", func(g calls) { g.DoContext(ending, "key", withContext) }},
-		{"DoContext that never leaves", func(g calls) { g.DoContext(context.Background(), "key", withContext) }},
+		{"DoContext without end", func(g calls) { g.DoContext(context.Background(), "key", withContext) }},
 		{"DoChanContext", func(g calls) { <-g.DoChanContext(ending, "key", withContext) }},
 	} {
 		for _, impl := range []struct {
