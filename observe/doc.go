@@ -23,7 +23,7 @@
 // # What it costs
 //
 // An observed call that meets no other takes about a quarter of a microsecond more than a
-// bare one, for two looks at the clock, a record of 56 bytes and some counters. A
+// bare one, for two looks at the clock, a record of 48 bytes and some counters. A
 // DoChanContext takes a goroutine more, and so about half a microsecond; its waiters hold
 // a goroutine's stack each. Programs that do not use this package pay nothing.
 //
