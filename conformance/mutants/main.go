@@ -99,11 +99,14 @@ func main() {
 	}
 }
 
-// together calls f n times, three at a time: a mutant that waits leaves its processor
-// to the others.
+// atOnce is how many mutants are judged at a time. One that waits leaves its processor to
+// the others.
+const atOnce = 3
+
+// together calls f n times, atOnce at a time.
 func together(n int, f func(i int) error) error {
 	var g errgroup.Group
-	g.SetLimit(3)
+	g.SetLimit(atOnce)
 	for i := range n {
 		g.Go(func() error { return f(i) })
 	}
@@ -111,11 +114,11 @@ func together(n int, f func(i int) error) error {
 }
 
 // calibrate sets the limits of the checks to multiples of the time that they take on
-// the library, three at a time. There they must pass.
+// the library, atOnce at a time. There they must pass.
 func calibrate(checks []check) error {
 	for i := range checks {
 		began := time.Now()
-		err := together(3, func(int) error {
+		err := together(atOnce, func(int) error {
 			verdicts, err := mutant{name: "the library"}.judge(checks[i : i+1])
 			if err == nil && verdicts[0] != lives {
 				err = fmt.Errorf("the library itself: %s: %s", checks[i].name, verdicts[0])
