@@ -99,7 +99,7 @@ func (r report) panel(rows []row, highest float64) (*plot.Plot, plot.Legend, err
 	legend.Padding = vg.Points(3)
 	legend.TextStyle.Font.Size = vg.Points(10)
 	legend.Add(peer.Baseline, line)
-	others := slices.DeleteFunc(slices.Clone(r.Peers), func(name string) bool { return name == peer.Baseline || name == peer.Observed })
+	others := r.others(peer.Baseline, r.rowsBeside(peer.Baseline)) // the same in all panels
 	for i, name := range others {
 		var marks plotter.XYs
 		for x, row := range rows {

@@ -130,14 +130,19 @@ func (r report) rowsBeside(baseline string) []row {
 	return slices.DeleteFunc(slices.Clone(r.Rows), func(row row) bool { return row.Baseline != baseline })
 }
 
-// table returns a table with a column for each peer that has an entry in it.
-func (r report) table(baseline string, rows []row) string {
-	others := slices.DeleteFunc(slices.Clone(r.Peers), func(name string) bool {
+// others returns the peers that have an entry in one of the rows, but for their baseline.
+func (r report) others(baseline string, rows []row) []string {
+	return slices.DeleteFunc(slices.Clone(r.Peers), func(name string) bool {
 		return name == baseline || !slices.ContainsFunc(rows, func(row row) bool {
 			_, ok := row.Entries[name]
 			return ok
 		})
 	})
+}
+
+// table returns a table with a column for each peer that has an entry in it.
+func (r report) table(baseline string, rows []row) string {
+	others := r.others(baseline, rows)
 	header := table.Row{"workload", baseline}
 	columns := make([]table.ColumnConfig, len(others)+2)
 	for i := range columns {
