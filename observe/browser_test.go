@@ -30,7 +30,9 @@ func browser(t *testing.T) context.Context {
 	if path == "" {
 		t.Skip("there is no Chromium: apt-get install chromium")
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute) // a step that hangs fails, with its line
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox)...)
 	t.Cleanup(cancel)
 	ctx, _ = chromedp.NewContext(ctx)
@@ -69,15 +71,16 @@ func TestBrowser(t *testing.T) {
 	server := httptest.NewServer(Handler(users, tiles))
 	defer server.Close()
 
-	read := func(selector string) string {
-		t.Helper()
-		s, err := chromedp.Run(ctx, chromedp.Text(selector))
-		require.NoError(t, err)
-		return strings.Join(strings.Fields(s), " ")
-	}
 	do := func(steps ...chromedp.Action[chromedp.Void]) {
 		t.Helper()
 		require.NoError(t, chromedp.Do(ctx, steps...))
+	}
+	// read fails if there is no such element. chromedp.Text would wait for one.
+	read := func(selector string) string {
+		t.Helper()
+		s, err := chromedp.Run(ctx, chromedp.Evaluate[string]("document.querySelector(`"+selector+"`).innerText"))
+		require.NoError(t, err)
+		return strings.Join(strings.Fields(s), " ")
 	}
 	// appears waits until the browser, by itself, has loaded a page with the selector.
 	appears := func(selector string) {
@@ -97,7 +100,12 @@ func TestBrowser(t *testing.T) {
 		users.DoChanContext(request, "user:4711", fn)
 	}
 	leaves, leave := context.WithCancel(request)
-	left := users.DoChanContext(leaves, "user:1815", fn)
+	began := make(chan struct{}) // a flight that all leave before its function begins is no more
+	left := users.DoChanContext(leaves, "user:1815", func(ctx context.Context) (int, error) {
+		close(began)
+		return fn(ctx)
+	})
+	<-began
 	leave()
 	<-left
 	users.DoChan("user:1815", func() (int, error) { return 1, nil })
