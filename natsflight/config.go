@@ -1,0 +1,103 @@
+package natsflight
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// An Outage says what Do does while the engine cannot be asked.
+type Outage int
+
+const (
+	// RunLocally runs fn with the token 0, one at a time for a key in each process.
+	RunLocally Outage = iota
+	// Fail returns ErrUnavailable.
+	Fail
+)
+
+// A Config describes a Group. The zero value of each field stands for its default,
+// but for Stream, which must be set.
+//
+// All processes of the fleet must use the same Stream, Replicas, Lease, ResultLife
+// and MaxResult.
+type Config struct {
+	// Stream names the JetStream stream that holds the flights, and is the first
+	// token of all subjects. It consists of letters, digits, '_' and '-'. New creates
+	// the stream if it does not exist. Groups with the same stream share their flights.
+	Stream string
+
+	// Replicas is the number of nodes that hold the stream: 1, 3 or 5. Default: 1.
+	Replicas int
+
+	// Lease is how long a flight stays reserved for its leader after the last
+	// renewal. The leader renews it at every third of it. It is whole seconds, at
+	// least one. Default: 10 s.
+	Lease time.Duration
+
+	// ResultLife is how long the engine keeps a result for waiters that missed it,
+	// because they were connecting anew. It is whole seconds, at least one. It is no
+	// cache: a call that begins after the flight has landed does not get the result.
+	// Default: 1 s.
+	ResultLife time.Duration
+
+	// OnOutage says what Do does while the engine cannot be asked. Default: RunLocally.
+	OnOutage Outage
+
+	// MaxResult is the largest result, in bytes, that may travel. It is at most what
+	// the server accepts in one message, less 4 KiB for headers. Default: that limit,
+	// 1,044,480 bytes with the server's default of 1 MiB.
+	MaxResult int
+
+	// Process names this process in a RemoteError, in at most 256 bytes without control
+	// characters. Default: the host's name and the process ID.
+	Process string
+}
+
+var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// headroom is what a message needs beside its payload, in bytes.
+const headroom = 4 << 10
+
+// check returns c with its defaults, or an error that names every bad value. Messages
+// may have maxPayload bytes.
+func (c Config) check(maxPayload int, process string) (Config, error) {
+	limit := maxPayload - headroom
+	c.Replicas = or(c.Replicas, 1)
+	c.Lease = or(c.Lease, 10*time.Second)
+	c.ResultLife = or(c.ResultLife, time.Second)
+	c.MaxResult = or(c.MaxResult, limit)
+	c.Process = or(c.Process, process)
+
+	var bad []error
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			bad = append(bad, fmt.Errorf(format, args...))
+		}
+	}
+	wrong(!streamName.MatchString(c.Stream), "Stream is %q: it must be letters, digits, '_' and '-'", c.Stream)
+	wrong(c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5, "Replicas is %d: it must be 1, 3 or 5", c.Replicas)
+	wrong(c.Lease < time.Second || c.Lease%time.Second != 0, "Lease is %v: it must be whole seconds, at least one", c.Lease)
+	wrong(c.ResultLife < time.Second || c.ResultLife%time.Second != 0,
+		"ResultLife is %v: it must be whole seconds, at least one", c.ResultLife)
+	wrong(c.OnOutage != RunLocally && c.OnOutage != Fail, "OnOutage is %d: it must be RunLocally or Fail", c.OnOutage)
+	wrong(c.MaxResult < 0 || c.MaxResult > limit, "MaxResult is %d: it must be 1 to %d", c.MaxResult, limit)
+	wrong(len(c.Process) > 256 || strings.ContainsFunc(c.Process, unicode.IsControl),
+		"Process is %q: it must be at most 256 bytes, without control characters", c.Process)
+	if bad != nil {
+		return c, fmt.Errorf("natsflight: bad Config: %w", errors.Join(bad...))
+	}
+	return c, nil
+}
+
+// or returns v, or byDefault if v is zero.
+func or[T comparable](v, byDefault T) T {
+	var zero T
+	if v == zero {
+		return byDefault
+	}
+	return v
+}

@@ -1,0 +1,194 @@
+package natsflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// attempt limits each question to the engine. Its outcome is unknown after that: the
+	// answer is lost if the node that should give it dies.
+	attempt = time.Second
+	// beat is how often a waiter asks whether the leader's process is alive, and how
+	// often an engine that is out of reach is tried again.
+	beat = 150 * time.Millisecond
+	// patience limits New.
+	patience = 5 * time.Second
+)
+
+// An engine asks the NATS servers: for the fleet's stream, which has the last record of
+// each key and changes it by compare-and-set, and for the other processes.
+type engine struct {
+	config Config
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
+
+// errRefused is why publish fails if the last record of the key is not the expected one.
+var errRefused = errors.New("natsflight: the key has another record")
+
+// subject returns the subject of the records of key, a token.
+func (e *engine) subject(key string) string { return e.config.Stream + ".k." + key }
+
+// results returns the subject on which the stream republishes the records of key.
+func (e *engine) results(key string) string { return e.config.Stream + ".r." + key }
+
+// publish makes r the last record of key for the time of life, if the sequence of the
+// one before is expected, or 0 if there is none. It returns the sequence of r.
+func (e *engine) publish(ctx context.Context, key string, r record, expected uint64, life time.Duration) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	ack, err := e.js.PublishMsg(ctx, r.message(e.subject(key)),
+		jetstream.WithExpectLastSequencePerSubject(expected), jetstream.WithMsgTTL(life), jetstream.WithRetryAttempts(0))
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
+		switch api.ErrorCode {
+		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+			return 0, errRefused
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// last returns the last record of key, or the zero record. It asks the stream's leader.
+func (e *engine) last(ctx context.Context, key string) (record, error) {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	m, err := e.stream.GetLastMsgForSubject(ctx, e.subject(key))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return record{}, nil
+	} else if err != nil {
+		return record{}, err
+	}
+	return recordOf(m.Header, m.Data, m.Sequence), nil
+}
+
+// hand gives r to the waiters of key, without the stream.
+func (e *engine) hand(key string, r record) error {
+	return e.js.Conn().PublishMsg(r.message(e.results(key)))
+}
+
+// A mismatch is why ensure fails if the stream has another configuration.
+type mismatch string
+
+func (m mismatch) Error() string { return "natsflight: " + string(m) }
+
+// ensure creates the stream if it does not exist, and checks its configuration.
+func (e *engine) ensure(ctx context.Context) (jetstream.Stream, error) {
+	want := jetstream.StreamConfig{
+		Name:              e.config.Stream,
+		Description:       "flights of github.com/actorflight/singleflight/natsflight",
+		Subjects:          []string{e.subject("*")},
+		Replicas:          e.config.Replicas,
+		MaxMsgsPerSubject: 1,
+		AllowMsgTTL:       true,
+		RePublish:         &jetstream.RePublish{Source: e.subject("*"), Destination: e.results("{{wildcard(1)}}")},
+		// Tokens grow even if the stream was deleted: it never has a message a microsecond.
+		FirstSeq: uint64(time.Now().UnixMicro()),
+	}
+	stream, err := e.js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = e.js.CreateStream(ctx, want)
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster
+		stream, err = e.js.Stream(ctx, want.Name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("natsflight: stream %s: %w", want.Name, err)
+	}
+	is := stream.CachedInfo().Config
+	if is.Replicas != want.Replicas {
+		return nil, mismatch(fmt.Sprintf("stream %s has %d replicas, and Config.Replicas is %d", want.Name, is.Replicas, want.Replicas))
+	}
+	if len(is.Subjects) != 1 || is.Subjects[0] != want.Subjects[0] || is.MaxMsgsPerSubject != 1 || !is.AllowMsgTTL ||
+		is.AllowDirect || is.RePublish == nil || *is.RePublish != *want.RePublish {
+		return nil, mismatch(fmt.Sprintf("stream %s exists, and is not a natsflight stream", want.Name))
+	}
+	return stream, nil
+}
+
+// open is ensure again and again, until it succeeds, cannot, or ctx ends: a cluster that
+// has just started may not answer.
+func (e *engine) open(ctx context.Context) (jetstream.Stream, error) {
+	for {
+		limited, cancel := context.WithTimeout(ctx, attempt)
+		stream, err := e.ensure(limited)
+		cancel()
+		if err == nil || errors.As(err, new(mismatch)) || errors.Is(err, nats.ErrConnectionClosed) {
+			return stream, err
+		}
+		if pause(ctx, beat); ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// A question is what a process may be asked about a flight that it leads.
+type question string
+
+const (
+	askState  question = "state"
+	askForget question = "forget" // and make it one that no call joins any more
+)
+
+// An answer is the state of a flight.
+type answer string
+
+const (
+	flying    answer = "flying"    // calls may join it
+	closed    answer = "closed"    // too late to join it: it is landing, or abandoned
+	forgotten answer = "forgotten" // it flies on, and no call joins it: the key is free
+	unknown   answer = "unknown"   // its process does not lead it, or has landed it
+
+	// What the process that asks makes of it if no answer comes.
+	dead     answer = "dead" // there is no such process
+	noAnswer answer = "none" // nothing is known; ask returns the cause, too
+)
+
+// ask asks the leader of r's flight. It asks again, with more patience, if no answer
+// comes: a process that has just died may have got the first question. It takes the
+// process for dead if the engine says so twice in a row: it may be connecting anew.
+func (e *engine) ask(ctx context.Context, r record, q question) (answer, error) {
+	var err error
+	gone := false
+	for limit := beat; limit < attempt || gone; limit *= 2 {
+		var m *nats.Msg
+		limited, cancel := context.WithTimeout(ctx, limit)
+		m, err = e.js.Conn().RequestWithContext(limited, r.leader, []byte(string(q)+" "+r.flight))
+		cancel()
+		switch {
+		case err == nil:
+			return answer(m.Data), nil
+		case !errors.Is(err, nats.ErrNoResponders):
+			gone = false
+		case gone:
+			return dead, nil
+		default:
+			gone = true
+			pause(ctx, beat)
+		}
+	}
+	return noAnswer, err
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// unavailable returns ErrUnavailable, wrapped with its cause.
+func unavailable(cause error) error {
+	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
+}

@@ -1,0 +1,41 @@
+package natsflight
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrLeaseLost is the cause of the context of an fn whose flight has lost its
+	// lease: another process may run fn for the key.
+	ErrLeaseLost = errors.New("natsflight: the lease was lost")
+
+	// ErrUnavailable is what Do returns while the engine cannot be asked, if
+	// Config.OnOutage is Fail, and what Forget returns if it cannot ask the leader.
+	// It is wrapped together with the cause.
+	ErrUnavailable = errors.New("natsflight: the engine is unavailable")
+
+	// ErrClosed is what the methods of a closed Group return, and the cause of the
+	// context of an fn that runs while its Group is closed.
+	ErrClosed = errors.New("natsflight: the Group is closed")
+)
+
+// A RemoteError is the failure of an fn that ran in another process: its error, its
+// panic or its Goexit, as text. In the process in which fn ran, Do returns the error
+// itself.
+type RemoteError struct {
+	Process string // Config.Process of the process in which fn ran
+	Text    string
+}
+
+func (e *RemoteError) Error() string { return fmt.Sprintf("%s (in %s)", e.Text, e.Process) }
+
+// A TooLargeError is what all callers of a flight get, in all processes, if its
+// result is larger than Config.MaxResult.
+type TooLargeError struct {
+	Size, Limit int // in bytes
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("natsflight: the result has %d bytes, and the limit is %d", e.Size, e.Limit)
+}

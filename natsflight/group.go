@@ -1,0 +1,161 @@
+package natsflight
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/actorflight/singleflight"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// A Group is one process's member of a fleet whose processes share flights. All Groups
+// with the same Config.Stream, on the same NATS account, belong to one fleet. New
+// makes a Group. Its methods may be called by several goroutines at the same time.
+type Group struct {
+	engine  engine
+	config  Config
+	inbox   string             // the subject on which this process is asked about its flights
+	serving *nats.Subscription // to inbox
+
+	local   singleflight.GroupOf[string, outcome] // calls of this process, by key
+	watches singleflight.GroupOf[string, record]  // flights they wait for, by ID
+	alone   singleflight.GroupOf[string, []byte]  // functions without the fleet, by key
+
+	flights  sync.Map    // those that this process leads: ID -> *flight
+	landings landings    // the latest of this process
+	down     atomic.Bool // the engine is out of reach, and a probe is running
+
+	ctx   context.Context // ends with ErrClosed
+	close context.CancelCauseFunc
+	tasks sync.WaitGroup // what goes on after calls have returned: landings, questions, the probe
+}
+
+// New returns a Group that works over js, and creates the fleet's stream if it does not
+// exist. It returns an error if c has bad values, if the stream exists with another
+// configuration, or if JetStream does not answer within 5 seconds. The server must be
+// version 2.11 or newer. The connection stays the caller's, and must stay open until
+// Close has returned.
+func New(js jetstream.JetStream, c Config) (*Group, error) {
+	if js == nil {
+		panic("natsflight: nil JetStream")
+	}
+	host, _ := os.Hostname()
+	c, err := c.check(int(js.Conn().MaxPayload()), fmt.Sprintf("%s/%d", host, os.Getpid()))
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{engine: engine{js: js, config: c}, config: c, inbox: c.Stream + ".p." + nuid.Next()}
+	g.ctx, g.close = context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithTimeout(g.ctx, patience)
+	defer cancel()
+	if g.engine.stream, err = g.engine.open(ctx); err != nil {
+		return nil, err
+	}
+	if g.serving, err = js.Conn().Subscribe(g.inbox, g.serve); err != nil {
+		return nil, fmt.Errorf("natsflight: %w", err)
+	}
+	if err := js.Conn().FlushWithContext(ctx); err != nil {
+		_ = g.serving.Unsubscribe()
+		return nil, fmt.Errorf("natsflight: %w", err)
+	}
+	return g, nil
+}
+
+// Do runs fn, or waits for a flight of the same key that is in progress in the
+// fleet, and returns its result. So of the calls that are made at the same time in all
+// processes, normally one runs its fn. Do returns a result only if no call of the fleet
+// had returned it before Do was called.
+//
+// The caller leaves when ctx ends: Do returns ctx.Err() at once. fn's context has the
+// values of ctx but not its deadline. It ends when all callers in this process have
+// left, with ErrLeaseLost as its cause if the flight has lost its lease, and with
+// ErrClosed if the Group is closed. It ends also when fn has returned. If fn returns an
+// error after all its callers have left, callers in other processes begin anew.
+//
+// The token that fn gets is larger than that of every flight of the stream before it.
+// A store that rejects a write whose token is smaller than one it has seen is safe from
+// an fn that has lost its lease without knowing it. The token is 0 if fn runs without
+// a lease, because the engine is unavailable.
+//
+// The error is fn's own if fn ran in this process, and otherwise a [*RemoteError]. It is
+// a [*TooLargeError] if the result is too large to travel, [ErrUnavailable] as
+// Config.OnOutage says, and [ErrClosed] after Close. If fn panics or calls
+// [runtime.Goexit], so do its callers in this process; callers in other processes get a
+// RemoteError.
+//
+// shared reports whether another caller is known to have got, or to wait for, the same
+// result. The callers in a process get the same slice, and must not modify it. A nil
+// slice may arrive as an empty one.
+//
+// A Do that fn makes with its own key and context returns [singleflight.ErrDeadlock].
+// Without that context, or by way of another process, it waits for ever.
+//
+// Do panics if ctx or fn is nil.
+func (g *Group) Do(ctx context.Context, key string, fn func(ctx context.Context, token uint64) ([]byte, error)) (v []byte, err error, shared bool) {
+	if fn == nil {
+		panic("natsflight: nil fn")
+	}
+	out, err, shared := g.local.DoContext(ctx, key, func(ctx context.Context) (outcome, error) {
+		c := &call{group: g, key: key, token: tokenOf(key), fn: fn, callers: ctx}
+		ctx, cancel := g.bound(ctx)
+		defer cancel()
+		return c.run(ctx)
+	})
+	return out.value, err, shared || out.shared
+}
+
+// bound returns a context that ends with ctx, and with ErrClosed when g is closed.
+func (g *Group) bound(ctx context.Context) (bound context.Context, cancel func()) {
+	bound, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(g.ctx, func() { end(ErrClosed) })
+	return bound, func() {
+		stop()
+		end(nil)
+	}
+}
+
+// Forget makes calls that begin after it has returned, in all processes, begin a new
+// flight of key, even if one is in progress. Calls that have joined that flight still
+// get its result.
+//
+// If the engine or the flight's leader does not answer, Forget returns
+// ErrUnavailable, wrapped with the cause: calls in other processes may still join the
+// flight. Forget returns ctx's error if ctx ends, and ErrClosed after Close.
+func (g *Group) Forget(ctx context.Context, key string) error {
+	if g.ctx.Err() != nil {
+		return ErrClosed
+	}
+	g.alone.Forget(key)
+	g.local.Forget(key)
+	rec, err := g.engine.last(ctx, tokenOf(key))
+	if err == nil && rec.kind == kindDo {
+		_, err = g.engine.ask(ctx, rec, askForget)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	default:
+		return unavailable(err)
+	}
+}
+
+// Close ends the Group: the contexts of its functions end with ErrClosed as their cause,
+// and its waiting calls return ErrClosed. Close returns when all functions have
+// returned and their results have been handed over, or cannot be. It leaves no
+// goroutine. A program that ends without Close may take the last results with it; other
+// processes then run their functions.
+func (g *Group) Close() {
+	g.close(ErrClosed)
+	for _, group := range []interface{ Wait(context.Context) error }{&g.local, &g.watches, &g.alone} {
+		_ = group.Wait(context.Background())
+	}
+	g.tasks.Wait()
+	_ = g.serving.Unsubscribe() // fails only if the connection is closed
+}

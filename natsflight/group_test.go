@@ -1,0 +1,449 @@
+package natsflight
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/actorflight/singleflight"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A fleet is two Groups that share a stream, as two processes do. nc is b's connection.
+type fleet struct {
+	a, b *Group
+	nc   *nats.Conn
+}
+
+func startFleet(t *testing.T) fleet {
+	e := startServer(t)
+	_, js := connect(t, e.urls()...)
+	nc, js2 := connect(t, e.urls()...)
+	return fleet{
+		a:  newGroup(t, js, Config{Process: "A"}),
+		b:  newGroup(t, js2, Config{Process: "B"}),
+		nc: nc,
+	}
+}
+
+// join makes a call of b, and returns when it waits for another flight.
+func (f fleet) join(t *testing.T, key string, fn function) <-chan result {
+	t.Helper()
+	return awaitPings(t, f.nc, func() <-chan result { return do(t.Context(), f.b, key, fn) })
+}
+
+func TestOneRunsForAll(t *testing.T) {
+	f := startFleet(t)
+	var tokens []uint64
+	for range 3 {
+		led, idle := newGate(t, "leader"), newGate(t, "waiter")
+		first := do(t.Context(), f.a, "key", led.fn)
+		tokens = append(tokens, receive(t, led.led))
+		second := f.join(t, "key", idle.fn)
+		led.open()
+		want := result{led.value(1), nil, true}
+		assert.Equal(t, want, receive(t, first))
+		assert.Equal(t, want, receive(t, second))
+		assert.Zero(t, idle.runs.Load())
+	}
+	assert.Positive(t, tokens[0])
+	assert.IsIncreasing(t, tokens)
+}
+
+func TestCallersOfAProcessShareACall(t *testing.T) {
+	f := startFleet(t)
+	g := newGate(t, "leader")
+	first := do(t.Context(), f.a, "key", g.fn)
+	receive(t, g.led)
+	before := f.a.engine.js.Conn().Stats().OutMsgs
+	var others []<-chan result
+	for range 10 {
+		others = append(others, do(t.Context(), f.a, "key", g.fn))
+	}
+	eventually(t, "the callers wait", func() bool {
+		in := f.a.local.InFlight()
+		return len(in) == 1 && in[0].Callers == 11
+	})
+	assert.Equal(t, before, f.a.engine.js.Conn().Stats().OutMsgs, "callers that join in the leader's process ask nobody")
+	g.open()
+	for _, other := range append(others, first) {
+		assert.Equal(t, result{g.value(1), nil, true}, receive(t, other))
+	}
+}
+
+// What fn ends with reaches callers in its own process as it is, and others as text.
+func TestFailuresTravelAsText(t *testing.T) {
+	f := startFleet(t)
+	failure := errors.New("no such user")
+	for text, end := range map[string]func() error{
+		"no such user":              func() error { return failure },
+		"panic: no such page":       func() error { panic("no such page") },
+		"runtime.Goexit was called": func() error { runtime.Goexit(); return nil },
+	} {
+		t.Run(text, func(t *testing.T) {
+			began, unblock := make(chan struct{}), make(chan struct{})
+			type ending struct {
+				err      error
+				panicked any
+			}
+			ended := make(chan ending, 1)
+			go func() {
+				var e ending
+				defer func() {
+					e.panicked = recover()
+					ended <- e
+				}()
+				_, e.err, _ = f.a.Do(t.Context(), text, func(context.Context, uint64) ([]byte, error) {
+					close(began)
+					<-unblock
+					return nil, end()
+				})
+			}()
+			receive(t, began)
+			second := f.join(t, text, returning("not run"))
+			close(unblock)
+			assert.Equal(t, result{"", &RemoteError{"A", text}, true}, receive(t, second))
+			e := receive(t, ended)
+			switch text {
+			case "no such user":
+				assert.Equal(t, failure, e.err)
+			case "panic: no such page":
+				assert.ErrorContains(t, e.panicked.(error), "no such page")
+			default:
+				assert.Equal(t, ending{}, e)
+			}
+		})
+	}
+}
+
+func TestCallerLeaves(t *testing.T) {
+	f := startFleet(t)
+	g := newGate(t, "leader")
+	first := do(t.Context(), f.a, "key", g.fn)
+	receive(t, g.led)
+	ctx, leave := context.WithCancel(t.Context())
+	leaver := do(ctx, f.b, "key", g.fn)
+	stayer := f.join(t, "key", g.fn)
+	leave()
+	assert.Equal(t, context.Canceled, receive(t, leaver).err)
+	g.open()
+	assert.Equal(t, result{g.value(1), nil, true}, receive(t, first))
+	assert.Equal(t, result{g.value(1), nil, true}, receive(t, stayer))
+}
+
+// When the callers in the leader's process have left, fn is told. What it returns then
+// counts if it is a value. Otherwise, waiters begin anew. A call that comes after the
+// last caller has left does not get the value.
+func TestLeadersCallersLeave(t *testing.T) {
+	for name, failure := range map[string]error{"value": nil, "error": context.Canceled} {
+		t.Run(name, func(t *testing.T) {
+			f := startFleet(t)
+			ctx, leave := context.WithCancel(t.Context())
+			began, unblock := make(chan struct{}), make(chan struct{})
+			cause := make(chan error, 1)
+			first := do(ctx, f.a, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
+				close(began)
+				<-ctx.Done()
+				cause <- context.Cause(ctx)
+				<-unblock
+				return []byte("first"), failure
+			})
+			receive(t, began)
+			anew := newGate(t, "anew")
+			second := f.join(t, "key", anew.fn)
+			leave()
+			assert.Equal(t, context.Canceled, receive(t, first).err)
+			assert.Equal(t, singleflight.ErrAbandoned, receive(t, cause))
+			late := f.join(t, "key", anew.fn)
+			close(unblock)
+			if failure == nil {
+				assert.Equal(t, result{"first", nil, true}, receive(t, second))
+			}
+			receive(t, anew.led)
+			anew.open()
+			if failure != nil {
+				assert.Regexp(t, "^anew", receive(t, second).v)
+			}
+			assert.Regexp(t, "^anew", receive(t, late).v)
+		})
+	}
+}
+
+// A call that begins after Forget begins a new flight, wherever it is made. Calls
+// that have joined the forgotten flight get its result, although the stream has no
+// record of it any more.
+func TestForget(t *testing.T) {
+	f := startFleet(t)
+	old, anew := newGate(t, "old"), newGate(t, "new")
+	first := do(t.Context(), f.a, "key", old.fn)
+	receive(t, old.led)
+	second := f.join(t, "key", old.fn)
+	require.NoError(t, f.b.Forget(t.Context(), "key"))
+	third := do(t.Context(), f.a, "key", anew.fn)
+	receive(t, anew.led)
+	fourth := f.join(t, "key", anew.fn)
+	old.open()
+	assert.Equal(t, result{old.value(1), nil, true}, receive(t, first))
+	assert.Equal(t, result{old.value(1), nil, true}, receive(t, second))
+	anew.open()
+	assert.Equal(t, result{anew.value(1), nil, true}, receive(t, third))
+	assert.Equal(t, result{anew.value(1), nil, true}, receive(t, fourth))
+
+	assert.NoError(t, f.a.Forget(t.Context(), "key"), "no flight is in progress")
+}
+
+// A renewal is refused if a new flight has taken the key. A forgotten flight has lost
+// nothing by that.
+func TestForgottenFlightOutlivesItsLease(t *testing.T) {
+	e := startServer(t)
+	_, js := connect(t, e.urls()...)
+	g := newGroup(t, js, Config{Lease: time.Second})
+	old, anew := newGate(t, "old"), newGate(t, "new")
+	first := do(t.Context(), g, "key", old.fn)
+	receive(t, old.led)
+	require.NoError(t, g.Forget(t.Context(), "key"))
+	second := do(t.Context(), g, "key", anew.fn)
+	token := receive(t, anew.led)
+	eventually(t, "the new flight is renewed four times", func() bool {
+		last, err := g.engine.last(t.Context(), tokenOf("key"))
+		return err == nil && last.seq >= token+4
+	})
+	old.open()
+	assert.Equal(t, result{old.value(1), nil, false}, receive(t, first))
+	assert.Empty(t, old.ended)
+	anew.open()
+	receive(t, second)
+}
+
+func TestForgetNeedsAnAnswer(t *testing.T) {
+	f := startFleet(t)
+	g := newGate(t, "leader")
+	first := do(t.Context(), f.a, "key", g.fn)
+	receive(t, g.led)
+	// The leader's process is there, and does not answer.
+	mute, err := f.a.engine.js.Conn().SubscribeSync(f.a.inbox)
+	require.NoError(t, err)
+	require.NoError(t, f.a.serving.Unsubscribe())
+	require.NoError(t, f.a.engine.js.Conn().Flush())
+	assert.ErrorIs(t, f.b.Forget(t.Context(), "key"), ErrUnavailable)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.Equal(t, context.Canceled, f.b.Forget(ctx, "key"))
+	// It is gone: there is nothing to forget.
+	require.NoError(t, mute.Unsubscribe())
+	require.NoError(t, f.a.engine.js.Conn().Flush())
+	assert.NoError(t, f.b.Forget(t.Context(), "key"))
+	g.open()
+	receive(t, first)
+}
+
+func TestNestedCallIsRefused(t *testing.T) {
+	g := startFleet(t).a
+	out := receive(t, do(t.Context(), g, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
+		v, err, _ := g.Do(ctx, "key", returning("nested"))
+		return v, err
+	}))
+	assert.Equal(t, singleflight.ErrDeadlock, out.err)
+}
+
+func TestBadArguments(t *testing.T) {
+	g := startFleet(t).a
+	assert.PanicsWithValue(t, "natsflight: nil fn", func() { g.Do(t.Context(), "key", nil) })
+	assert.Panics(t, func() { g.Do(nil, "key", returning("")) }) //nolint:staticcheck // it must panic
+	assert.PanicsWithValue(t, "natsflight: nil JetStream", func() { _, _ = New(nil, Config{Stream: "S"}) })
+}
+
+// The record that a process has landed, it replaces without asking.
+func TestNextCallKnowsTheRecord(t *testing.T) {
+	f := startFleet(t)
+	sent := func() uint64 {
+		before := f.nc.Stats().OutMsgs
+		receive(t, do(t.Context(), f.b, "key", returning("value")))
+		f.b.tasks.Wait() // for the landing
+		return f.nc.Stats().OutMsgs - before
+	}
+	assert.EqualValues(t, 2, sent(), "do and the landing")
+	assert.EqualValues(t, 2, sent(), "do and the landing, in place of the first")
+	receive(t, do(t.Context(), f.a, "key", returning("value")))
+	f.a.tasks.Wait()
+	assert.EqualValues(t, 4, sent(), "a refused do and a question besides")
+}
+
+// A record whose process knows nothing of its flight, or that is no record, does not
+// hold up a call.
+func TestStrayRecord(t *testing.T) {
+	g := startFleet(t).a
+	for name, r := range map[string]record{
+		"unknown flight": {kind: kindDo, flight: "stray", leader: g.inbox},
+		"dead process":   {kind: kindDo, flight: "stray", leader: "nobody.is.here"},
+		"no record":      {kind: "junk"},
+	} {
+		_, err := g.engine.publish(t.Context(), tokenOf(name), r, 0, g.config.Lease)
+		require.NoError(t, err)
+		assert.Equal(t, result{"value", nil, false}, receive(t, do(t.Context(), g, name, returning("value"))), name)
+	}
+}
+
+// A renewal may have been stored although its answer did not arrive. The lease goes on
+// from it, and never from another flight's record.
+func TestLeaseFindsItsRenewal(t *testing.T) {
+	g := startFleet(t).a
+	c := &call{group: g, key: "key", token: tokenOf("key"), callers: t.Context()}
+	f := c.register(t.Context())
+	first, err := g.engine.publish(t.Context(), c.token, f.record, 0, g.config.Lease)
+	require.NoError(t, err)
+	unknown, err := g.engine.publish(t.Context(), c.token, f.record, first, g.config.Lease)
+	require.NoError(t, err)
+
+	l := &lease{flight: f, seq: first}
+	renewed, err := l.publish(t.Context(), f.record, g.config.Lease)
+	require.NoError(t, err)
+	assert.Greater(t, renewed, unknown)
+
+	value := f.landing([]byte("value"), nil)
+	landed, err := g.engine.publish(t.Context(), c.token, value, l.seq, g.config.ResultLife)
+	require.NoError(t, err)
+	again, err := l.publish(t.Context(), value, g.config.ResultLife)
+	require.NoError(t, err, "it has landed, by an attempt whose outcome was unknown")
+	assert.Equal(t, landed, again)
+
+	_, err = g.engine.publish(t.Context(), c.token, c.register(t.Context()).record, landed, g.config.Lease)
+	require.NoError(t, err)
+	_, err = l.publish(t.Context(), f.record, g.config.Lease)
+	assert.Equal(t, errRefused, err)
+}
+
+// If the stream is gone, waiters get the result nevertheless. The stream is created
+// again, and tokens go on growing.
+func TestDeletedStream(t *testing.T) {
+	f := startFleet(t)
+	g := newGate(t, "leader")
+	first := do(t.Context(), f.a, "key", g.fn)
+	token := receive(t, g.led)
+	second := f.join(t, "key", g.fn)
+	require.NoError(t, f.a.engine.js.DeleteStream(t.Context(), f.a.config.Stream))
+	g.open()
+	assert.Equal(t, result{g.value(1), nil, true}, receive(t, first))
+	assert.Equal(t, result{g.value(1), nil, true}, receive(t, second))
+	next := uint64(0)
+	eventually(t, "a call leads again", func() bool {
+		again := newGate(t, "again")
+		again.open()
+		receive(t, do(t.Context(), f.b, "key", again.fn))
+		next = receive(t, again.led)
+		return next != 0
+	})
+	assert.Greater(t, next, token)
+}
+
+func TestNewRefuses(t *testing.T) {
+	e := startServer(t)
+	nc, js := connect(t, e.urls()...)
+	newGroup(t, js, Config{Stream: "flights"})
+	_, err := New(js, Config{Stream: "flights", Replicas: 3})
+	assert.EqualError(t, err, "natsflight: stream flights has 1 replicas, and Config.Replicas is 3")
+
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "orders"})
+	require.NoError(t, err)
+	_, err = New(js, Config{Stream: "orders"})
+	assert.EqualError(t, err, "natsflight: stream orders exists, and is not a natsflight stream")
+
+	_, err = New(js, Config{Stream: "a.b", Lease: 1500, MaxResult: 2 << 20})
+	assert.ErrorContains(t, err, "Stream")
+	assert.ErrorContains(t, err, "Lease")
+	assert.ErrorContains(t, err, "MaxResult is 2097152: it must be 1 to 1044480")
+
+	nc.Close()
+	_, err = New(js, Config{Stream: "flights"})
+	assert.ErrorIs(t, err, nats.ErrConnectionClosed)
+}
+
+// A refused renewal is enough: the lease need not run out.
+func TestLeaseIsLostWithTheKey(t *testing.T) {
+	e := startServer(t)
+	_, js := connect(t, e.urls()...)
+	g := newGroup(t, js, Config{Lease: time.Second})
+	c := &call{group: g, key: "key", token: tokenOf("key"), callers: t.Context()}
+	f, other := c.register(t.Context()), c.register(t.Context())
+	_, err := g.engine.publish(t.Context(), c.token, other.record, 0, g.config.Lease)
+	require.NoError(t, err)
+	lost := make(chan struct{})
+	l := f.hold(1, time.Now().Add(time.Hour), func() { close(lost) })
+	receive(t, lost)
+	assert.False(t, l.land(f.landing([]byte("value"), nil)))
+}
+
+// A slowLanding is an engine that stores what a flight has landed with only when it may.
+type slowLanding struct {
+	jetstream.JetStream
+	may chan struct{}
+}
+
+func (s slowLanding) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if m.Header.Get(headerKind) != string(kindDo) {
+		<-s.may
+	}
+	return s.JetStream.PublishMsg(ctx, m, opts...)
+}
+
+// Do returns before the result is stored. A call that begins then does not get it,
+// although the stream says that the flight is in progress.
+func TestCallComesWhileTheFlightLands(t *testing.T) {
+	f := startFleet(t)
+	may := make(chan struct{})
+	f.a.engine.js = slowLanding{f.a.engine.js, may}
+	assert.Equal(t, result{"first", nil, false}, receive(t, do(t.Context(), f.a, "key", returning("first"))))
+	second := f.join(t, "key", returning("second"))
+	close(may)
+	assert.Equal(t, result{"second", nil, false}, receive(t, second))
+}
+
+func TestCloseHandsOver(t *testing.T) {
+	f := startFleet(t)
+	may := make(chan struct{})
+	f.a.engine.js = slowLanding{f.a.engine.js, may}
+	receive(t, do(t.Context(), f.a, "key", returning("value")))
+	stored := make(chan record, 1)
+	go func() {
+		f.a.Close()
+		last, _ := f.b.engine.last(context.Background(), tokenOf("key"))
+		stored <- last
+	}()
+	receive(t, f.a.ctx.Done())
+	close(may)
+	assert.Equal(t, "value", string(receive(t, stored).data))
+}
+
+// A caller that comes when the result is on its way begins another call: a waiter in
+// another process may have returned before it.
+func TestLandingShutsOutItsProcess(t *testing.T) {
+	g := startFleet(t).a
+	_, err, _ := g.local.DoContext(t.Context(), "key", func(ctx context.Context) (outcome, error) {
+		c := &call{group: g, key: "key", token: tokenOf("key"), callers: ctx}
+		f := c.register(ctx)
+		assert.True(t, f.hold(1, time.Now(), func() {}).land(f.landing([]byte("value"), nil)))
+		in := g.local.InFlight()
+		if assert.Len(t, in, 1) {
+			assert.Equal(t, singleflight.Forgotten, in[0].State)
+		}
+		return outcome{}, nil
+	})
+	assert.NoError(t, err)
+}
+
+// A process that was stopped may end its function before it sees that the lease has run
+// out.
+func TestLandingAfterTheLease(t *testing.T) {
+	g := startFleet(t).a
+	c := &call{group: g, key: "key", token: tokenOf("key"), callers: t.Context()}
+	f := c.register(t.Context())
+	l := f.hold(1, time.Now().Add(-g.config.Lease), func() { t.Error("keep saw it first") })
+	assert.False(t, l.land(f.landing([]byte("late"), nil)))
+	_, known := g.flights.Load(f.flight)
+	assert.False(t, known)
+}

@@ -1,0 +1,92 @@
+package natsflight
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A kind says what a record of the stream means.
+type kind string
+
+const (
+	kindDo    kind = "do"    // the flight is in progress; renewals are published anew
+	kindValue kind = "value" // it has landed with the payload as its result
+	kindError kind = "error" // it has landed with an error, a panic or a Goexit
+	kindLarge kind = "large" // its result was larger than Config.MaxResult
+	kindGone  kind = "gone"  // it has no result: all callers in its process have left
+)
+
+// A record is what the stream has of a key: its latest flight. The zero record means
+// that it has none.
+type record struct {
+	kind    kind
+	flight  string // the flight's ID, which no other has
+	leader  string // the inbox of the process that leads it
+	process string // the name of that process
+	data    []byte
+	seq     uint64 // the record's sequence in the stream
+}
+
+const (
+	headerKind    = "Natsflight-Kind"
+	headerFlight  = "Natsflight-Flight"
+	headerLeader  = "Natsflight-Leader"
+	headerProcess = "Natsflight-Process"
+)
+
+// message returns r as a message to subject.
+func (r record) message(subject string) *nats.Msg {
+	return &nats.Msg{Subject: subject, Data: r.data, Header: nats.Header{
+		headerKind:    {string(r.kind)},
+		headerFlight:  {r.flight},
+		headerLeader:  {r.leader},
+		headerProcess: {r.process},
+	}}
+}
+
+// recordOf returns the record that a message carries.
+func recordOf(h nats.Header, data []byte, seq uint64) record {
+	return record{kind(h.Get(headerKind)), h.Get(headerFlight), h.Get(headerLeader), h.Get(headerProcess), data, seq}
+}
+
+// republished returns the record that a message of the republished subject carries.
+func republished(m *nats.Msg) record {
+	seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64) // absent from a forgotten flight's
+	return recordOf(m.Header, m.Data, seq)
+}
+
+// An outcome is what a call returns, apart from its error.
+type outcome struct {
+	value  []byte
+	shared bool
+}
+
+// lands reports whether r is what the flight has ended with, and has something for its
+// waiters.
+func (r record) lands(flight string) bool {
+	return r.flight == flight && (r.kind == kindValue || r.kind == kindError || r.kind == kindLarge)
+}
+
+// outcome returns what waiters get from the record of a flight that has landed.
+func (r record) outcome(limit int) (outcome, error) {
+	out := outcome{shared: true}
+	switch r.kind {
+	case kindValue:
+		out.value = r.data
+		return out, nil
+	case kindLarge:
+		size, _ := strconv.Atoi(string(r.data))
+		return out, &TooLargeError{Size: size, Limit: limit}
+	default:
+		return out, &RemoteError{Process: r.process, Text: string(r.data)}
+	}
+}
+
+// tokenOf returns what stands for key in subjects, which cannot have all keys.
+func tokenOf(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
