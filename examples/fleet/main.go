@@ -6,7 +6,7 @@
 // and clients ask them for products, through what stands for a load balancer: each
 // request goes to any of the four, and to the next one if that has died.
 //
-//	go -C examples/fleet run .
+//	go -C examples run ./fleet
 //
 // Each process has a cache of its own, and all share a second one, a NATS key-value
 // bucket, as programs often have one in Redis. The database says until when an answer is
@@ -62,45 +62,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
-)
 
-// Exit statuses.
-const (
-	succeeded   = 0
-	failed      = 1
-	badUsage    = 2
-	interrupted = 130 // 128 + SIGINT
-	terminated  = 143 // 128 + SIGTERM
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
-
-// errTerminated is the cause of a context that SIGTERM has ended.
-var errTerminated = errors.New("terminated")
 
 func main() {
 	if s, ok := os.LookupEnv(variable); ok {
 		os.Exit(beProcess(s))
 	}
-	os.Exit(run(interruptible(), os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// interruptible returns a context that os.Interrupt or SIGTERM ends. The next such
-// signal ends the program.
-func interruptible() context.Context {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1) // Notify does not block
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		var cause error
-		if <-signals == syscall.SIGTERM {
-			cause = errTerminated
-		}
-		signal.Stop(signals)
-		cancel(cause)
-	}()
-	return ctx
+	os.Exit(run(program.Interruptible(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is the program, with its exit status.
@@ -108,25 +79,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return succeeded
+		return program.Succeeded
 	case err != nil:
 		fmt.Fprintln(stderr, "fleet:", err)
-		return badUsage
+		return program.BadUsage
 	}
 	outcomes, err := o.run(ctx, stderr)
 	err = errors.Join(err, report(stdout, outcomes), check(outcomes))
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintln(stderr, "fleet: interrupted")
-		if errors.Is(context.Cause(ctx), errTerminated) {
-			return terminated
-		}
-		return interrupted
-	case err != nil:
-		fmt.Fprintln(stderr, "fleet:", err)
-		return failed
-	}
-	return succeeded
+	return program.Status(ctx, "fleet", err, stderr)
 }
 
 // options are those of the command line, and how long an answer of the database is valid.

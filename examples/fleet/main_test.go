@@ -11,16 +11,18 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
-const program = "FLEET_PROGRAM" // makes the test binary the program
+const variableOfProgram = "FLEET_PROGRAM" // makes the test binary the program
 
 func TestMain(m *testing.M) {
 	if s, ok := os.LookupEnv(variable); ok {
 		os.Exit(beProcess(s))
 	}
-	if _, ok := os.LookupEnv(program); ok {
-		os.Exit(run(interruptible(), os.Args[1:], os.Stdout, os.Stderr))
+	if _, ok := os.LookupEnv(variableOfProgram); ok {
+		os.Exit(run(program.Interruptible(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -88,7 +90,7 @@ func TestBadFlagsGetOneLine(t *testing.T) {
 	} {
 		t.Run(args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			assert.Equal(t, badUsage, run(t.Context(), strings.Fields(args), &stdout, &stderr))
+			assert.Equal(t, program.BadUsage, run(t.Context(), strings.Fields(args), &stdout, &stderr))
 			assert.Empty(t, stdout.String())
 			assert.Contains(t, stderr.String(), want)
 			assert.Equal(t, 1, strings.Count(stderr.String(), "\n"))
@@ -105,13 +107,13 @@ func TestLimitsAreAllowed(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, succeeded, run(t.Context(), []string{"-h"}, &stdout, &stderr))
+	assert.Equal(t, program.Succeeded, run(t.Context(), []string{"-h"}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), "-duration")
 }
 
 func TestNoServer(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, failed, run(t.Context(), []string{"-nats", "nats://127.0.0.1:1"}, &stdout, &stderr))
+	assert.Equal(t, program.Failed, run(t.Context(), []string{"-nats", "nats://127.0.0.1:1"}, &stdout, &stderr))
 	assert.Empty(t, stdout.String())
 	assert.Contains(t, stderr.String(), "fleet: nats://127.0.0.1:1: ")
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/actorflight/singleflight"
+	"github.com/actorflight/singleflight/examples/internal/program"
 	"github.com/actorflight/singleflight/natsflight"
 )
 
@@ -118,9 +119,9 @@ func beProcess(value string) int {
 	var s spec
 	if err := errors.Join(json.Unmarshal([]byte(value), &s), s.serve(os.Stdin, os.Stdout)); err != nil {
 		fmt.Fprintf(os.Stderr, "fleet: process %d: %v\n", s.Number, err)
-		return failed
+		return program.Failed
 	}
-	return succeeded
+	return program.Succeeded
 }
 
 // serve serves until stdin ends. It prints its URL when it is ready.

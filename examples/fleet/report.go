@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
 // An outcome is what is reported of a round.
@@ -52,7 +53,7 @@ func report(w io.Writer, outcomes []outcome) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\nFor each expiry in the fleet, the database was asked on average %s; 99 of 100 answers came within %s.\n",
-		list(queries), list(p99s))
+		program.List(queries), program.List(p99s))
 	for _, o := range outcomes {
 		if o.by != 0 {
 			_, err = fmt.Fprintf(w, "Process %d was killed in the middle of a query that it led; process %d took over after %.0f ms.\n",
@@ -64,14 +65,6 @@ func report(w io.Writer, outcomes []outcome) error {
 
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
-}
-
-func list(items []string) string {
-	last := len(items) - 1
-	if last == 0 {
-		return items[0]
-	}
-	return strings.Join(items[:last], ", ") + " and " + items[last]
 }
 
 // check returns an error if requests failed with natsflight, or if no process took over

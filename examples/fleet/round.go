@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
 // processes is the size of the fleet.
@@ -116,7 +118,7 @@ func (o options) round(ctx context.Context, js jetstream.JetStream, name string,
 	}
 	var latencies []time.Duration
 	var failures int
-	during(stderr, o.duration, name, func() { latencies, failures = o.put(ctx, urls) })
+	program.During(stderr, o.duration, name, func() { latencies, failures = o.put(ctx, urls) })
 	return newOutcome(name, latencies, failures, db), nil
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
 // started starts the program in a process group of its own, waits until its first round,
@@ -20,7 +22,7 @@ import (
 func started(t *testing.T) (c *exec.Cmd, lines *bufio.Scanner) {
 	t.Helper()
 	c = exec.CommandContext(t.Context(), os.Args[0], "-duration", "1h")
-	c.Env = append(os.Environ(), program+"=")
+	c.Env = append(os.Environ(), variableOfProgram+"=")
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := c.StderrPipe()
 	require.NoError(t, err)
@@ -34,7 +36,7 @@ func started(t *testing.T) (c *exec.Cmd, lines *bufio.Scanner) {
 
 // A terminal sends Ctrl-C to all processes of the group.
 func TestSignalsLeaveNothingBehind(t *testing.T) {
-	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: interrupted, syscall.SIGTERM: terminated} {
+	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: program.Interrupted, syscall.SIGTERM: program.Terminated} {
 		t.Run(signal.String(), func(t *testing.T) {
 			temporary(t)
 			c, lines := started(t)

@@ -56,42 +56,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
-)
 
-// Exit statuses.
-const (
-	succeeded   = 0
-	failed      = 1
-	badUsage    = 2
-	interrupted = 130 // 128 + SIGINT
-	terminated  = 143 // 128 + SIGTERM
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
-
-// errTerminated is the cause of a context that SIGTERM has ended.
-var errTerminated = errors.New("terminated")
 
 func main() {
-	os.Exit(run(interruptible(), os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// interruptible returns a context that os.Interrupt or SIGTERM ends. The next
-// such signal ends the program.
-func interruptible() context.Context {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1) // Notify does not block
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		var cause error
-		if <-signals == syscall.SIGTERM {
-			cause = errTerminated
-		}
-		signal.Stop(signals)
-		cancel(cause)
-	}()
-	return ctx
+	os.Exit(run(program.Interruptible(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is the program, with its exit status.
@@ -99,12 +70,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return succeeded
+		return program.Succeeded
 	case err != nil:
 		fmt.Fprintln(stderr, "stampede:", err)
-		return badUsage
+		return program.BadUsage
 	}
-	return status(ctx, o.all(ctx, stdout, stderr), stderr)
+	return program.Status(ctx, "stampede", o.all(ctx, stdout, stderr), stderr)
 }
 
 // all runs all stages, with a window if o asks for one.
@@ -122,22 +93,6 @@ func (o options) all(ctx context.Context, stdout, stderr io.Writer) error {
 	return o.run(ctx, append(stages(patient), impatient(hasty)), stdout, stderr)
 }
 
-// status says on stderr what went wrong, if anything did.
-func status(ctx context.Context, err error, stderr io.Writer) int {
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintln(stderr, "stampede: interrupted")
-		if errors.Is(context.Cause(ctx), errTerminated) {
-			return terminated
-		}
-		return interrupted
-	case err != nil:
-		fmt.Fprintln(stderr, "stampede:", err)
-		return failed
-	}
-	return succeeded
-}
-
 // run makes a shop in a temporary folder, and runs the stages on it.
 func (o options) run(ctx context.Context, stages []stage, stdout, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "stampede")
@@ -146,7 +101,7 @@ func (o options) run(ctx context.Context, stages []stage, stdout, stderr io.Writ
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	bar := newBar(stderr, o.orders, "making the database")
+	bar := program.NewBar(stderr, o.orders, "making the database")
 	s, err := openShop(ctx, dir, o.products, o.orders, o.seed, func() { bar.Add(1) })
 	if err != nil {
 		return err
@@ -163,7 +118,7 @@ func (o options) compare(stages []stage, do turn, stdout, stderr io.Writer) erro
 	var err error
 	for _, s := range stages {
 		var more []outcome
-		during(stderr, o.duration*time.Duration(len(s)), s.String(), func() { more, err = s.run(o, do) })
+		program.During(stderr, o.duration*time.Duration(len(s)), s.String(), func() { more, err = s.run(o, do) })
 		outcomes = append(outcomes, more...)
 		if err != nil {
 			break

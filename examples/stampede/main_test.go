@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
 // small are options for a run that takes little time.
@@ -29,7 +31,7 @@ func small() options {
 func exec(ctx context.Context, o options, stages []stage) (exit int, stdout, stderr string) {
 	var out, diagnostics bytes.Buffer
 	err := o.run(ctx, stages, &out, &diagnostics)
-	exit = status(ctx, err, &diagnostics)
+	exit = program.Status(ctx, "stampede", err, &diagnostics)
 	return exit, out.String(), diagnostics.String()
 }
 
@@ -65,7 +67,7 @@ func TestBadFlagsGetOneLine(t *testing.T) {
 	} {
 		t.Run(args, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			assert.Equal(t, badUsage, run(t.Context(), strings.Fields(args), &stdout, &stderr))
+			assert.Equal(t, program.BadUsage, run(t.Context(), strings.Fields(args), &stdout, &stderr))
 			assert.Empty(t, stdout.String())
 			assert.Contains(t, stderr.String(), want)
 			assert.Equal(t, 1, strings.Count(stderr.String(), "\n"))
@@ -85,14 +87,14 @@ func TestLimitsAreAllowed(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, succeeded, run(t.Context(), []string{"-h"}, &stdout, &stderr))
+	assert.Equal(t, program.Succeeded, run(t.Context(), []string{"-h"}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), "-duration")
 }
 
 func TestTable(t *testing.T) {
 	temporary(t)
 	exit, stdout, stderr := exec(t.Context(), small(), stages(bare()))
-	require.Equal(t, succeeded, exit, stderr)
+	require.Equal(t, program.Succeeded, exit, stderr)
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	require.Len(t, lines, 6, "head, three rounds, blank line, sentence")
 	for _, line := range lines[1:4] {
@@ -108,7 +110,7 @@ func TestJSON(t *testing.T) {
 	o := small()
 	o.json = true
 	exit, stdout, stderr := exec(t.Context(), o, stages(bare()))
-	require.Equal(t, succeeded, exit, stderr)
+	require.Equal(t, program.Succeeded, exit, stderr)
 	var report struct{ Rounds []outcome }
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 	require.Len(t, report.Rounds, 3)
@@ -136,7 +138,7 @@ func busy() options {
 func TestImpatientTable(t *testing.T) {
 	temporary(t)
 	exit, stdout, stderr := exec(t.Context(), busy(), []stage{impatient(bare())})
-	require.Equal(t, succeeded, exit, stderr)
+	require.Equal(t, program.Succeeded, exit, stderr)
 	lines := strings.Split(strings.TrimRight(stdout, "\n"), "\n")
 	require.Len(t, lines, 6, "head, three rounds, blank line, sentence")
 	for _, line := range lines[1:4] {
@@ -154,7 +156,7 @@ func TestImpatientJSON(t *testing.T) {
 	o := small()
 	o.json = true
 	exit, stdout, stderr := exec(t.Context(), o, []stage{impatient(bare())})
-	require.Equal(t, succeeded, exit, stderr)
+	require.Equal(t, program.Succeeded, exit, stderr)
 	var report struct{ Rounds []outcome }
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 	require.Len(t, report.Rounds, 3)
@@ -178,7 +180,7 @@ func TestInterruptedInARound(t *testing.T) {
 	o := small()
 	o.duration = time.Hour
 	exit, stdout, stderr := exec(ctx, o, interrupting)
-	assert.Equal(t, interrupted, exit)
+	assert.Equal(t, program.Interrupted, exit)
 	assert.Empty(t, stdout)
 	assert.Contains(t, stderr, "stampede: interrupted\n")
 }
@@ -199,7 +201,7 @@ func finishing(t *testing.T, turns int, o options, second stage) (exit int, stdo
 	}
 	var out, diagnostics bytes.Buffer
 	err := o.compare([]stage{stages(bare())[0], second}, do, &out, &diagnostics)
-	exit = status(ctx, err, &diagnostics)
+	exit = program.Status(ctx, "stampede", err, &diagnostics)
 	return exit, out.String(), diagnostics.String()
 }
 
@@ -210,7 +212,7 @@ func TestFinishedRoundsAreReportedWhenInterrupted(t *testing.T) {
 		1 + 2*3 + 1: {"no coalescing", "one"},
 	} {
 		exit, stdout, stderr := finishing(t, turns, options{}, pair())
-		assert.Equal(t, interrupted, exit)
+		assert.Equal(t, program.Interrupted, exit)
 		assert.Equal(t, "no coalescing\none, other\nstampede: interrupted\n", stderr)
 		lines := strings.Split(strings.TrimSpace(stdout), "\n")
 		require.Len(t, lines, len(finished)+3, "head, rounds, blank line, sentence")
@@ -219,7 +221,7 @@ func TestFinishedRoundsAreReportedWhenInterrupted(t *testing.T) {
 		}
 
 		exit, stdout, _ = finishing(t, turns, options{json: true}, pair())
-		assert.Equal(t, interrupted, exit)
+		assert.Equal(t, program.Interrupted, exit)
 		var report struct{ Rounds []outcome }
 		require.NoError(t, json.Unmarshal([]byte(stdout), &report))
 		require.Len(t, report.Rounds, len(finished))
@@ -236,7 +238,7 @@ func TestFinishedRoundsOfImpatientClientsAreReportedWhenInterrupted(t *testing.T
 		1 + 3*3 + 2: {"round", "no coalescing", "impatient clients", "no coalescing", "x/sync DoChan"},
 	} {
 		exit, stdout, _ := finishing(t, turns, options{}, impatient(bare()))
-		assert.Equal(t, interrupted, exit)
+		assert.Equal(t, program.Interrupted, exit)
 		var rows []string
 		for _, row := range regexp.MustCompile(`(?m)^  (\S+( \S+)*)`).FindAllStringSubmatch(stdout, -1) {
 			rows = append(rows, row[1])
@@ -248,7 +250,7 @@ func TestFinishedRoundsOfImpatientClientsAreReportedWhenInterrupted(t *testing.T
 func TestNothingIsReportedIfNoRoundIsFinished(t *testing.T) {
 	for _, o := range []options{{}, {json: true}} {
 		exit, stdout, stderr := finishing(t, 0, o, pair())
-		assert.Equal(t, interrupted, exit)
+		assert.Equal(t, program.Interrupted, exit)
 		assert.Empty(t, stdout)
 		assert.Equal(t, "no coalescing\nstampede: interrupted\n", stderr)
 	}
@@ -259,7 +261,7 @@ func TestInterruptedBeforeTheRounds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	exit, stdout, stderr := exec(ctx, small(), stages(bare()))
-	assert.Equal(t, interrupted, exit)
+	assert.Equal(t, program.Interrupted, exit)
 	assert.Empty(t, stdout)
 	assert.Contains(t, stderr, "stampede: interrupted\n")
 }
@@ -267,6 +269,6 @@ func TestInterruptedBeforeTheRounds(t *testing.T) {
 func TestErrorsAreFailures(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()+"/missing")
 	exit, _, stderr := exec(t.Context(), small(), stages(bare()))
-	assert.Equal(t, failed, exit)
+	assert.Equal(t, program.Failed, exit)
 	assert.Contains(t, stderr, "missing")
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
 // An outcome is what is reported of a round.
@@ -79,7 +81,7 @@ func writeImpatient(w io.Writer, outcomes []outcome) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\nOf the queries, the database cancelled %s; %s ran to the end though all clients had left.\n",
-		list(cancelled), list(wasted))
+		program.List(cancelled), program.List(wasted))
 	return err
 }
 
@@ -103,20 +105,12 @@ func writeTable(w io.Writer, outcomes []outcome) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\nFor each expiry, the database was asked on average %s; 99 of 100 answers came within %s.\n",
-		list(queries), list(p99s))
+		program.List(queries), program.List(p99s))
 	return err
 }
 
 func milliseconds(microseconds int64) string {
 	return fmt.Sprintf("%.1f ms", float64(microseconds)/1000)
-}
-
-func list(items []string) string {
-	last := len(items) - 1
-	if last == 0 {
-		return items[0]
-	}
-	return strings.Join(items[:last], ", ") + " and " + items[last]
 }
 
 // check returns an error if a round that coalesces had overlapping queries or

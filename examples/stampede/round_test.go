@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
 // one is the program with a single round, whose only client never meets an
@@ -19,7 +21,7 @@ func one(t *testing.T, q query, r round) (exit int, stdout, stderr string) {
 	o := options{load: load{clients: 1, products: 1, duration: time.Second}, ttl: time.Hour}
 	var out, diagnostics bytes.Buffer
 	err := o.compare([]stage{{r}}, on(t.Context(), q), &out, &diagnostics)
-	exit = status(t.Context(), err, &diagnostics)
+	exit = program.Status(t.Context(), "stampede", err, &diagnostics)
 	return exit, out.String(), diagnostics.String()
 }
 
@@ -45,7 +47,7 @@ func overlapping() (query, coalescer) {
 func TestOverlapsFailWhereQueriesAreCoalesced(t *testing.T) {
 	meet, twice := overlapping()
 	exit, stdout, stderr := one(t, meet, round{name: "broken", coalesces: true, coalesce: twice})
-	assert.Equal(t, failed, exit)
+	assert.Equal(t, program.Failed, exit)
 	assert.Contains(t, stdout, "2.00 times with broken")
 	assert.Equal(t, "broken\nstampede: broken: 1 overlapping queries, 0 failed requests\n", stderr)
 }
@@ -53,14 +55,14 @@ func TestOverlapsFailWhereQueriesAreCoalesced(t *testing.T) {
 func TestOverlapsAreAllowedElsewhere(t *testing.T) {
 	meet, twice := overlapping()
 	exit, stdout, _ := one(t, meet, round{name: "broken", coalesce: twice})
-	assert.Equal(t, succeeded, exit)
+	assert.Equal(t, program.Succeeded, exit)
 	assert.Contains(t, stdout, "2.00 times with broken")
 }
 
 func TestErrorsFailWhereQueriesAreCoalesced(t *testing.T) {
 	broken := func(context.Context, int64) (*Sales, error) { return nil, errors.New("broken") }
 	exit, _, stderr := one(t, broken, stages(bare())[1][1])
-	assert.Equal(t, failed, exit)
+	assert.Equal(t, program.Failed, exit)
 	assert.Regexp(t, `stampede: actorflight: 0 overlapping queries, [1-9]\d* failed requests\n`, stderr)
 }
 

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
 // children are programs that the test binary can run instead of its tests. They print
@@ -22,7 +24,7 @@ var children = map[string]func(ctx context.Context) int{
 	"no coalescing": func(ctx context.Context) int {
 		o := small()
 		o.duration = time.Hour
-		return status(ctx, o.run(ctx, stages(bare()), os.Stdout, os.Stderr), os.Stderr)
+		return program.Status(ctx, "stampede", o.run(ctx, stages(bare()), os.Stdout, os.Stderr), os.Stderr)
 	},
 	// A run that never ends after the first signal.
 	"stuck": func(ctx context.Context) int {
@@ -30,7 +32,7 @@ var children = map[string]func(ctx context.Context) int{
 		<-ctx.Done()
 		fmt.Fprintln(os.Stderr, "stuck")
 		<-make(chan struct{})
-		return succeeded
+		return program.Succeeded
 	},
 }
 
@@ -40,9 +42,9 @@ func TestMain(m *testing.M) {
 	if f, ok := children[os.Getenv(child)]; ok {
 		go func() {
 			io.Copy(io.Discard, os.Stdin)
-			os.Exit(failed) // the parent has died
+			os.Exit(program.Failed) // the parent has died
 		}()
-		os.Exit(f(interruptible()))
+		os.Exit(f(program.Interruptible()))
 	}
 	os.Exit(m.Run())
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/actorflight/singleflight/examples/internal/program"
 )
 
 func TestWindowShowsWhatIsInFlight(t *testing.T) {
@@ -74,7 +76,7 @@ func TestWindowAtAnAddressInUse(t *testing.T) {
 	defer listener.Close()
 	var stdout, stderr bytes.Buffer
 	exit := run(t.Context(), []string{"-http", listener.Addr().String()}, &stdout, &stderr)
-	assert.Equal(t, failed, exit)
+	assert.Equal(t, program.Failed, exit)
 	assert.Regexp(t, `^stampede: -http: .*in use\n$`, stderr.String())
 	assert.Empty(t, stdout.String())
 }

@@ -1,4 +1,4 @@
-package main
+package program
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/term"
 )
 
-// newBar shows the progress of n steps if w is a terminal. Otherwise it only prints the
+// NewBar shows the progress of n steps if w is a terminal. Otherwise it only prints the
 // description.
-func newBar(w io.Writer, n int, description string) *progressbar.ProgressBar {
+func NewBar(w io.Writer, n int, description string) *progressbar.ProgressBar {
 	file, isFile := w.(*os.File)
 	visible := isFile && term.IsTerminal(int(file.Fd()))
 	if !visible {
@@ -29,10 +29,10 @@ func newBar(w io.Writer, n int, description string) *progressbar.ProgressBar {
 	)
 }
 
-// during calls f, and shows how much of d, the time that f should take, has passed.
-func during(w io.Writer, d time.Duration, description string, f func()) {
+// During calls f, and shows how much of d, the time that f should take, has passed.
+func During(w io.Writer, d time.Duration, description string, f func()) {
 	const tick = 100 * time.Millisecond
-	bar := newBar(w, int(d/tick)+1, description)
+	bar := NewBar(w, int(d/tick)+1, description)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	done := make(chan struct{})
