@@ -9,29 +9,29 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A call is one flight of a process, seen from the fleet: it leads a flight of the fleet,
-// or waits for one. The callers of the process share it.
+// A call is made to the fleet on behalf of callers of one key in this process. It leads
+// a flight of the fleet, or waits for one.
 type call struct {
 	group *Group
 	key   string
-	token string // of key, in subjects
+	hash  string // of key, in subjects
 	fn    func(ctx context.Context, token uint64) ([]byte, error)
 
 	callers context.Context // ends when they have left
 	shut    sync.Once       // for shutOut
 }
 
-// run returns what the callers get. Each turn of its loop begins with what it knows to be
-// the last record of the key.
+// run returns what the callers get. Each turn of its loop begins with the last record of
+// the key, as far as this process knows it.
 func (c *call) run(ctx context.Context) (outcome, error) {
 	g := c.group
 	if g.ctx.Err() != nil {
 		return outcome{}, ErrClosed
 	}
 	if g.down.Load() {
-		return c.goAlone(errDown)
+		return c.runOffline(errDown)
 	}
-	last := record{seq: g.landings.last(ctx, c.token)}
+	last := record{seq: g.landings.last(ctx, c.hash)}
 	for {
 		if last.kind == kindDo {
 			end, joined, err := c.wait(ctx, last)
@@ -39,10 +39,10 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 			case ctx.Err() != nil:
 				return outcome{}, context.Cause(ctx)
 			case err != nil:
-				return c.goAlone(err)
-			case joined && end.lands(last.flight):
+				return c.runOffline(err)
+			case joined && end.lands(last.id):
 				return end.outcome(g.config.MaxResult)
-			case end.kind == kindDo && end.flight != last.flight:
+			case end.kind == kindDo && end.id != last.id:
 				last = end
 				continue
 			}
@@ -51,38 +51,59 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 
 		f := c.register(ctx)
 		sent := time.Now()
-		seq, err := g.engine.publish(ctx, c.token, f.record, last.seq, g.config.Lease)
-		if err == nil {
-			out, err, held := c.lead(ctx, f, seq, sent)
+		seq, err := g.engine.publish(ctx, c.hash, f.do, last.seq, g.config.Lease)
+		switch {
+		case err == nil:
+			out, err, held := f.lead(ctx, seq, sent)
 			if held {
 				return out, err
 			}
 			last = record{}
 			continue
-		}
-		g.flights.Delete(f.flight)
-		if errors.Is(err, errRefused) {
-			last, err = g.engine.last(ctx, c.token)
+		case errors.Is(err, errRefused):
+			g.flights.Delete(f.do.id)
+			last, err = g.engine.last(ctx, c.hash)
+		default:
+			f.withdraw(last.seq)
 		}
 		switch {
 		case ctx.Err() != nil:
 			return outcome{}, context.Cause(ctx)
 		case err != nil:
-			return c.goAlone(err)
+			return c.runOffline(err)
 		}
 	}
 }
 
-// shutOut makes the callers of this process that come from now on begin another call. A
-// caller must not share a flight that may have landed before the caller came.
-func (c *call) shutOut() {
-	c.shut.Do(func() { c.group.local.Forget(c.key) })
+// A nested is the key under which fn's context has the flight that fn runs for, or nil if
+// it runs without the engine.
+type nested struct {
+	group *Group
+	key   string
 }
 
-// wait waits until the flight of r has ended, and returns the record that ended it. It
-// returns r, or a renewal of it, if its leader is dead or no longer minds it. joined
-// reports whether the leader has let this call join the flight: if not, its result is
-// not for this call.
+// nest returns the context that fn gets, from ctx.
+func (c *call) nest(ctx context.Context, f *flight) context.Context {
+	return context.WithValue(ctx, nested{c.group, c.key}, f)
+}
+
+// refuses reports whether a Do that is called with ctx would wait for the fn that it is
+// called in.
+func (n nested) refuses(ctx context.Context) bool {
+	f, ok := ctx.Value(n).(*flight)
+	return ok && (f == nil || !f.forgotten.Load())
+}
+
+// shutOut makes callers of this process that come from now on begin another call. They
+// must not share a flight that may have landed before they came.
+func (c *call) shutOut() {
+	c.shut.Do(func() { c.group.calls.Forget(c.key) })
+}
+
+// wait waits until the flight of r has ended, and returns the record that ended it, or
+// the one that the key has now. It returns r, or a renewal of it, if the key is free to be
+// taken from it: its leader is dead, or has given it up. joined reports whether the leader
+// has let this call join the flight. If not, the result is not for this call.
 func (c *call) wait(ctx context.Context, r record) (end record, joined bool, err error) {
 	g := c.group
 	c.shutOut()
@@ -92,18 +113,19 @@ func (c *call) wait(ctx context.Context, r record) (end record, joined bool, err
 		return r, false, nil
 	}
 	joined = state == flying
-	end, err, _ = g.watches.DoContext(ctx, r.flight, func(ctx context.Context) (record, error) {
-		return g.watch(ctx, c.token, r)
+	end, err, _ = g.watches.DoContext(ctx, r.id, func(ctx context.Context) (record, error) {
+		return g.watch(ctx, c.hash, r)
 	})
 	return end, joined, err
 }
 
-// watch is wait's for all calls of a process that wait for the flight of r.
-func (g *Group) watch(ctx context.Context, token string, r record) (record, error) {
+// watch waits for the end of r's flight, on behalf of all calls of this process that wait
+// for it.
+func (g *Group) watch(ctx context.Context, hash string, r record) (record, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	messages := make(chan *nats.Msg, 64) // renewals and the end; more would be dropped, and then asked for
-	sub, err := g.engine.js.Conn().ChanSubscribe(g.engine.results(token), messages)
+	sub, err := g.engine.js.Conn().ChanSubscribe(g.engine.results(hash), messages)
 	if err != nil {
 		return record{}, err
 	}
@@ -130,7 +152,7 @@ func (g *Group) watch(ctx context.Context, token string, r record) (record, erro
 			}
 		case state := <-states:
 			switch state {
-			case flying, closed, forgotten:
+			case flying, tooLate, forgotten:
 				continue
 			}
 			for len(messages) > 0 { // the end may have come before the answer
@@ -138,11 +160,11 @@ func (g *Group) watch(ctx context.Context, token string, r record) (record, erro
 					return end, nil
 				}
 			}
-			last, err := g.engine.last(ctx, token)
+			last, err := g.engine.last(ctx, hash)
 			if err != nil {
 				return record{}, err
 			}
-			if state == noAnswer && last.kind == kindDo && last.flight == r.flight {
+			if state == noAnswer && last.kind == kindDo && last.id == r.id {
 				continue // until the lease has run out
 			}
 			return last, nil
@@ -153,5 +175,5 @@ func (g *Group) watch(ctx context.Context, token string, r record) (record, erro
 // endOf returns the record of m, and reports whether it ends the flight of r.
 func endOf(r record, m *nats.Msg) (end record, ok bool) {
 	end = republished(m)
-	return end, end.flight == r.flight && end.kind != kindDo
+	return end, end.id == r.id && end.kind != kindDo
 }

@@ -70,6 +70,7 @@ func TestKilledNode(t *testing.T) {
 						select {
 						case <-stop:
 							t.Logf("%v, longest %v", counts, longest)
+							assert.Less(t, longest, 5*attempt, "no call waits for the election")
 							return
 						default:
 						}

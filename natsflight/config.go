@@ -1,6 +1,7 @@
 package natsflight
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -19,8 +20,8 @@ const (
 	Fail
 )
 
-// A Config describes a Group. The zero value of each field stands for its default,
-// but for Stream, which must be set.
+// A Config describes a Group. The zero value of each field means its default, except
+// Stream, which must be set.
 //
 // All processes of the fleet must use the same Stream, Replicas, Lease, ResultLife
 // and MaxResult.
@@ -34,20 +35,19 @@ type Config struct {
 	Replicas int
 
 	// Lease is how long a flight stays reserved for its leader after the last
-	// renewal. The leader renews it at every third of it. It is whole seconds, at
-	// least one. Default: 10 s.
+	// renewal, and so how long a machine that has gone silent blocks a key. The leader
+	// renews it at every third of it. It is whole seconds, at least one. Default: 10 s.
 	Lease time.Duration
 
-	// ResultLife is how long the engine keeps a result for waiters that missed it,
-	// because they were connecting anew. It is whole seconds, at least one. It is no
-	// cache: a call that begins after the flight has landed does not get the result.
-	// Default: 1 s.
+	// ResultLife is how long the stream keeps a result for waiters that missed it while
+	// they reconnected. It is whole seconds, at least one. This is not a cache: a call
+	// that begins after the flight has landed does not get the result. Default: 1 s.
 	ResultLife time.Duration
 
 	// OnOutage says what Do does while the engine cannot be asked. Default: RunLocally.
 	OnOutage Outage
 
-	// MaxResult is the largest result, in bytes, that may travel. It is at most what
+	// MaxResult is the largest result, in bytes, that fn may return. It is at most what
 	// the server accepts in one message, less 4 KiB for headers. Default: that limit,
 	// 1,044,480 bytes with the server's default of 1 MiB.
 	MaxResult int
@@ -66,11 +66,11 @@ const headroom = 4 << 10
 // may have maxPayload bytes.
 func (c Config) check(maxPayload int, process string) (Config, error) {
 	limit := maxPayload - headroom
-	c.Replicas = or(c.Replicas, 1)
-	c.Lease = or(c.Lease, 10*time.Second)
-	c.ResultLife = or(c.ResultLife, time.Second)
-	c.MaxResult = or(c.MaxResult, limit)
-	c.Process = or(c.Process, process)
+	c.Replicas = cmp.Or(c.Replicas, 1)
+	c.Lease = cmp.Or(c.Lease, 10*time.Second)
+	c.ResultLife = cmp.Or(c.ResultLife, time.Second)
+	c.MaxResult = cmp.Or(c.MaxResult, limit)
+	c.Process = cmp.Or(c.Process, process)
 
 	var bad []error
 	wrong := func(is bool, format string, args ...any) {
@@ -91,13 +91,4 @@ func (c Config) check(maxPayload int, process string) (Config, error) {
 		return c, fmt.Errorf("natsflight: bad Config: %w", errors.Join(bad...))
 	}
 	return c, nil
-}
-
-// or returns v, or byDefault if v is zero.
-func or[T comparable](v, byDefault T) T {
-	var zero T
-	if v == zero {
-		return byDefault
-	}
-	return v
 }

@@ -207,7 +207,7 @@ var cuts = []struct {
 		p.proxy.set(p.broken)
 		p.f1.open()
 		p.checkLocal(receive(p.t, do(p.t.Context(), p.g1, "key", p.f1.fn)))
-		p.f2.open() // the other process does not care
+		p.f2.open() // the other process is not affected
 		p.check(receive(p.t, do(p.t.Context(), p.g2, "key", p.f2.fn)))
 		p.heal()
 	}},

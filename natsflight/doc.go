@@ -1,46 +1,49 @@
-// Package natsflight suppresses duplicate calls in a whole fleet: of many processes
-// that call for the same key at the same time, one runs the function, and all get
-// its result. The processes meet in a stream of NATS JetStream.
+// Package natsflight suppresses duplicate calls in a whole fleet: of many processes that
+// call for the same key at the same time, one runs the function, and all get its result.
+// The processes meet in a stream of NATS JetStream, the engine.
 //
 //	nc, err := nats.Connect("nats://nats.example.com")
 //	js, err := jetstream.New(nc)
-//	g, err := natsflight.New(js, natsflight.Config{Stream: "reports"})
+//	g, err := natsflight.New(js, natsflight.Config{Stream: "reports"}) // once in a process
 //	defer g.Close()
 //
 //	report, err, shared := g.Do(ctx, "2026-11", func(ctx context.Context, token uint64) ([]byte, error) {
 //		return compute(ctx, "2026-11") // once in the fleet
 //	})
 //
-// [Of] gives a Group results of any type. Most programs do not need this package: with
-// N processes, [singleflight.Group] makes at most N calls where natsflight makes one.
+// [Of] gives a Group results of any type. Most programs do not need this package: N
+// processes with a [singleflight.Group] each make at most N calls where natsflight makes
+// one.
 //
 // # Normally one
 //
 // A flight has one leader: the process that runs the function. It holds a lease, which it
-// renews while the function runs. Normally, no two functions of a key run at the same
-// time in the fleet. This is no lock, and cannot be one: a process that is stopped, or
-// cut off from the engine, may go on after another has taken over its flight. The context of
-// its function then ends with [ErrLeaseLost], as soon as the process knows it, and its
-// result is not shared. Where there must not be two, use the token that the function gets:
-// it grows from flight to flight, so a store can reject a write with a smaller one than
-// it has seen.
+// renews while the function runs. While it holds the lease, no other process of the fleet
+// runs a function for the key. But it can lose the lease without knowing it, so this is
+// not a lock. When the process learns of the loss, the context of its function ends with
+// the cause [ErrLeaseLost], and the result is not used.
+//
+// Where two functions must never both take effect, pass the token that the function gets
+// to the store. Tokens grow from flight to flight, so the store can reject a write whose
+// token is smaller than one that it has seen.
 //
 // Two functions of a key may run at the same time
 //   - after Forget;
-//   - if the leader's process is stopped, or starved of processor time, for longer than
-//     the lease;
-//   - if the leader's process is cut off from the engine for longer than about 0.2 s, if others
-//     wait, or for longer than the lease if none do;
-//   - while the engine is out of reach, if Config.OnOutage is RunLocally: one in each process.
+//   - if the leader's process is stopped, or cut off without its connection being closed,
+//     for longer than the lease;
+//   - if the leader's connection is closed for longer than about 0.15 s while others wait:
+//     they then take its lease;
+//   - while the engine is out of reach, if Config.OnOutage is RunLocally: one in each
+//     process, besides those that were running.
 //
-// # No result is old
+// # Freshness
 //
 // A call gets a result only if no call of the fleet had returned it when the call began.
-// So a caller that writes, and then calls, does not get what a caller before it has read,
-// unless a flight was in progress all the while; then Forget helps, as in singleflight.
-// Nothing is cached.
+// Nothing is cached. So a caller that writes and then calls does not get a value that was
+// read before the write, unless a flight was in progress during the write. Call Forget
+// after the write to rule that out.
 //
-// # Leaving
+// # Callers that leave
 //
 // A caller leaves when its context ends. When all callers in the leader's process have
 // left, the context of the function ends, even if callers in other processes wait. If the
@@ -49,24 +52,25 @@
 //
 // # How it works
 //
-// The stream has one record of each key, under the subject STREAM.k.HASH. A call publishes
-// a record "do", which the stream accepts only if the record before is the one that the call
-// expects: then the call leads, and its lease is the lifetime of the record. When its
-// function has returned, the leader replaces the record by the result, on the same
-// condition; the result has a lifetime, too.
+// The stream holds at most one record per key, under the subject STREAM.k.HASH. A call
+// publishes a record "do", which the stream accepts only if the key's last record is the
+// one that the call expects; the call then leads. Its lease is the lifetime of the record,
+// and the sequence of the record is the token. When the function has returned, the leader
+// replaces the record by the result, on the same condition. The result has a lifetime, too.
 //
-// A call that is refused asks the stream's leader for the record. If that is a do, it asks the
-// flight's leader, under STREAM.p.PROCESS, whether the flight can still be joined. The
-// answer is no from the moment that the function has returned, so no call joins a flight whose result a
-// caller may have. A call that has joined waits for the result under STREAM.r.HASH, where
-// the stream republishes what it has stored. A call that came too late waits for the end, too,
-// and then begins anew.
+// A call that is refused asks the stream for the key's record. If that is a do, the call
+// asks the flight's leader, at STREAM.p.PROCESS, whether the flight can still be joined.
+// The leader says no before it hands over the result, so that no call joins a flight whose
+// result a caller may have. A call that has joined waits for the result at STREAM.r.HASH,
+// where the stream republishes what it has stored. A call that came too late also waits
+// until the flight has ended, and then starts over.
 //
-// Waiters ask the leader's process every 150 ms whether it is alive. If the engine says
-// twice that nothing listens there, they take over at once: each publishes a do
-// that expects the dead process's, and one is accepted. A process that is alive but does not answer
-// keeps its flight until the lease has run out.
+// A waiting process asks the leader's process every 150 ms whether it is alive. If the
+// engine says twice that nothing listens there, the process is dead or cut off. The waiters
+// then publish do records in place of its record, and the stream accepts one of them. A
+// process that does not answer, but is connected, keeps its flight until its lease has run
+// out.
 //
-// In each process, a [singleflight.GroupOf] stands before all this, so that callers of
-// a process share a call to the fleet.
+// In each process, a [singleflight.GroupOf] stands before all this, so that callers of a
+// process share a call to the fleet.
 package natsflight

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,8 +22,8 @@ const (
 	patience = 5 * time.Second
 )
 
-// An engine asks the NATS servers: for the fleet's stream, which has the last record of
-// each key and changes it by compare-and-set, and for the other processes.
+// An engine is this process's access to the engine that the fleet shares: to its stream,
+// which holds the last record of each key, and to the other processes.
 type engine struct {
 	config Config
 	js     jetstream.JetStream
@@ -33,17 +34,17 @@ type engine struct {
 var errRefused = errors.New("natsflight: the key has another record")
 
 // subject returns the subject of the records of key, a token.
-func (e *engine) subject(key string) string { return e.config.Stream + ".k." + key }
+func (e *engine) subject(hash string) string { return e.config.Stream + ".k." + hash }
 
 // results returns the subject on which the stream republishes the records of key.
-func (e *engine) results(key string) string { return e.config.Stream + ".r." + key }
+func (e *engine) results(hash string) string { return e.config.Stream + ".r." + hash }
 
 // publish makes r the last record of key for the time of life, if the sequence of the
 // one before is expected, or 0 if there is none. It returns the sequence of r.
-func (e *engine) publish(ctx context.Context, key string, r record, expected uint64, life time.Duration) (uint64, error) {
+func (e *engine) publish(ctx context.Context, hash string, r record, expected uint64, life time.Duration) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	ack, err := e.js.PublishMsg(ctx, r.message(e.subject(key)),
+	ack, err := e.js.PublishMsg(ctx, r.message(e.subject(hash)),
 		jetstream.WithExpectLastSequencePerSubject(expected), jetstream.WithMsgTTL(life), jetstream.WithRetryAttempts(0))
 	if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
 		switch api.ErrorCode {
@@ -58,10 +59,10 @@ func (e *engine) publish(ctx context.Context, key string, r record, expected uin
 }
 
 // last returns the last record of key, or the zero record. It asks the stream's leader.
-func (e *engine) last(ctx context.Context, key string) (record, error) {
+func (e *engine) last(ctx context.Context, hash string) (record, error) {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	m, err := e.stream.GetLastMsgForSubject(ctx, e.subject(key))
+	m, err := e.stream.GetLastMsgForSubject(ctx, e.subject(hash))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return record{}, nil
 	} else if err != nil {
@@ -71,14 +72,46 @@ func (e *engine) last(ctx context.Context, key string) (record, error) {
 }
 
 // hand gives r to the waiters of key, without the stream.
-func (e *engine) hand(key string, r record) error {
-	return e.js.Conn().PublishMsg(r.message(e.results(key)))
+func (e *engine) hand(hash string, r record) error {
+	return e.js.Conn().PublishMsg(r.message(e.results(hash)))
 }
 
-// A mismatch is why ensure fails if the stream has another configuration.
+// steadySince reports whether the connection has been up all the time since it had
+// reconnected so often.
+func (e *engine) steadySince(reconnects uint64) bool {
+	return e.js.Conn().IsConnected() && e.reconnects() == reconnects
+}
+
+func (e *engine) reconnects() uint64 { return e.js.Conn().Stats().Reconnects }
+
+// A mismatch is why open fails if the stream has another configuration.
 type mismatch string
 
 func (m mismatch) Error() string { return "natsflight: " + string(m) }
+
+// open creates the stream if it does not exist, and tries whether it takes records. It
+// does so again until it succeeds, fails for good, or ctx ends: a cluster that has just
+// started, or elects a leader, may not answer.
+func (e *engine) open(ctx context.Context) (jetstream.Stream, error) {
+	for {
+		limited, cancel := context.WithTimeout(ctx, attempt)
+		stream, err := e.ensure(limited)
+		if err == nil {
+			_, err = e.js.PublishMsg(limited, record{kind: kindGone}.message(e.subject("trial")),
+				jetstream.WithMsgTTL(e.config.ResultLife), jetstream.WithRetryAttempts(0))
+		}
+		cancel()
+		switch {
+		case err == nil:
+			return stream, nil
+		case errors.As(err, new(mismatch)):
+			return nil, err
+		}
+		if pause(ctx, beat); ctx.Err() != nil || e.js.Conn().IsClosed() {
+			return nil, unavailable(fmt.Errorf("stream %s: %w", e.config.Stream, err))
+		}
+	}
+}
 
 // ensure creates the stream if it does not exist, and checks its configuration.
 func (e *engine) ensure(ctx context.Context) (jetstream.Stream, error) {
@@ -90,7 +123,8 @@ func (e *engine) ensure(ctx context.Context) (jetstream.Stream, error) {
 		MaxMsgsPerSubject: 1,
 		AllowMsgTTL:       true,
 		RePublish:         &jetstream.RePublish{Source: e.subject("*"), Destination: e.results("{{wildcard(1)}}")},
-		// Tokens grow even if the stream was deleted: it never has a message a microsecond.
+		// If the stream was deleted, tokens go on from the clock, which is ahead of them: no
+		// stream gets a record each microsecond.
 		FirstSeq: uint64(time.Now().UnixMicro()),
 	}
 	stream, err := e.js.Stream(ctx, want.Name)
@@ -101,33 +135,25 @@ func (e *engine) ensure(ctx context.Context) (jetstream.Stream, error) {
 		stream, err = e.js.Stream(ctx, want.Name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("natsflight: stream %s: %w", want.Name, err)
+		return nil, err
 	}
 	is := stream.CachedInfo().Config
-	if is.Replicas != want.Replicas {
-		return nil, mismatch(fmt.Sprintf("stream %s has %d replicas, and Config.Replicas is %d", want.Name, is.Replicas, want.Replicas))
-	}
-	if len(is.Subjects) != 1 || is.Subjects[0] != want.Subjects[0] || is.MaxMsgsPerSubject != 1 || !is.AllowMsgTTL ||
-		is.AllowDirect || is.RePublish == nil || *is.RePublish != *want.RePublish {
-		return nil, mismatch(fmt.Sprintf("stream %s exists, and is not a natsflight stream", want.Name))
+	for _, differs := range []struct {
+		field    string
+		is, want any
+	}{
+		{"Replicas", is.Replicas, want.Replicas},
+		{"Subjects", is.Subjects, want.Subjects},
+		{"MaxMsgsPerSubject", is.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
+		{"AllowMsgTTL", is.AllowMsgTTL, want.AllowMsgTTL}, // older servers than 2.11 ignore it
+		{"AllowDirect", is.AllowDirect, want.AllowDirect},
+		{"RePublish", is.RePublish, want.RePublish},
+	} {
+		if !reflect.DeepEqual(differs.is, differs.want) {
+			return nil, mismatch(fmt.Sprintf("stream %s exists with another %s", want.Name, differs.field))
+		}
 	}
 	return stream, nil
-}
-
-// open is ensure again and again, until it succeeds, cannot, or ctx ends: a cluster that
-// has just started may not answer.
-func (e *engine) open(ctx context.Context) (jetstream.Stream, error) {
-	for {
-		limited, cancel := context.WithTimeout(ctx, attempt)
-		stream, err := e.ensure(limited)
-		cancel()
-		if err == nil || errors.As(err, new(mismatch)) || errors.Is(err, nats.ErrConnectionClosed) {
-			return stream, err
-		}
-		if pause(ctx, beat); ctx.Err() != nil {
-			return nil, err
-		}
-	}
 }
 
 // A question is what a process may be asked about a flight that it leads.
@@ -135,7 +161,7 @@ type question string
 
 const (
 	askState  question = "state"
-	askForget question = "forget" // and make it one that no call joins any more
+	askForget question = "forget" // also stops calls from joining it
 )
 
 // An answer is the state of a flight.
@@ -143,11 +169,11 @@ type answer string
 
 const (
 	flying    answer = "flying"    // calls may join it
-	closed    answer = "closed"    // too late to join it: it is landing, or abandoned
+	tooLate   answer = "too late"  // to join it: it is landing, or abandoned
 	forgotten answer = "forgotten" // it flies on, and no call joins it: the key is free
 	unknown   answer = "unknown"   // its process does not lead it, or has landed it
 
-	// What the process that asks makes of it if no answer comes.
+	// Conclusions of the asker if there is no answer.
 	dead     answer = "dead" // there is no such process
 	noAnswer answer = "none" // nothing is known; ask returns the cause, too
 )
@@ -161,7 +187,7 @@ func (e *engine) ask(ctx context.Context, r record, q question) (answer, error) 
 	for limit := beat; limit < attempt || gone; limit *= 2 {
 		var m *nats.Msg
 		limited, cancel := context.WithTimeout(ctx, limit)
-		m, err = e.js.Conn().RequestWithContext(limited, r.leader, []byte(string(q)+" "+r.flight))
+		m, err = e.js.Conn().RequestWithContext(limited, r.leader, []byte(string(q)+" "+r.id))
 		cancel()
 		switch {
 		case err == nil:

@@ -28,7 +28,7 @@ func TestProcessDiesWithTheQuestion(t *testing.T) {
 	require.NoError(t, nc.Flush())
 	states := make(chan answer, 1)
 	go func() {
-		state, _ := f.b.engine.ask(t.Context(), record{flight: "flight", leader: "dying"}, askState)
+		state, _ := f.b.engine.ask(t.Context(), record{id: "flight", leader: "dying"}, askState)
 		states <- state
 	}()
 	assert.Equal(t, "state flight", string(receive(t, questions).Data))

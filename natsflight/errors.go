@@ -10,9 +10,9 @@ var (
 	// lease: another process may run fn for the key.
 	ErrLeaseLost = errors.New("natsflight: the lease was lost")
 
-	// ErrUnavailable is what Do returns while the engine cannot be asked, if
-	// Config.OnOutage is Fail, and what Forget returns if it cannot ask the leader.
-	// It is wrapped together with the cause.
+	// ErrUnavailable is what Do returns while the engine is out of reach, if
+	// Config.OnOutage is Fail; what Forget returns if it cannot ask the leader; and what
+	// New returns. It is wrapped together with the cause.
 	ErrUnavailable = errors.New("natsflight: the engine is unavailable")
 
 	// ErrClosed is what the methods of a closed Group return, and the cause of the
@@ -21,11 +21,11 @@ var (
 )
 
 // A RemoteError is the failure of an fn that ran in another process: its error, its
-// panic or its Goexit, as text. In the process in which fn ran, Do returns the error
+// panic or its Goexit, as text. In the process in which fn ran, callers get the failure
 // itself.
 type RemoteError struct {
 	Process string // Config.Process of the process in which fn ran
-	Text    string
+	Text    string // at most Config.MaxResult bytes of it
 }
 
 func (e *RemoteError) Error() string { return fmt.Sprintf("%s (in %s)", e.Text, e.Process) }

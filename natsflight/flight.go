@@ -12,25 +12,29 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// A flight is one that this process leads, or is about to.
+// A flight is led by this process, or is about to be.
 type flight struct {
-	record                    // its do record, but for the sequence
-	*call                     // whose fn it runs
-	ctx       context.Context // ends when its callers have left, or are about to get its result
-	joined    atomic.Bool     // by a call that asked
+	*call                      // whose fn it runs
+	do         record          // its record while fn runs
+	ctx        context.Context // ends when its callers have left
+	reconnects uint64          // of the connection, before the flight began
+
+	joined    atomic.Bool // by a call that asked
 	forgotten atomic.Bool
+	landing   atomic.Bool
 }
 
-// register returns a new flight for c, about which this process can be asked. It must be
-// deleted from g.flights.
+// register returns a new flight for c, and makes it known to serve. The caller must
+// delete it from g.flights.
 func (c *call) register(ctx context.Context) *flight {
 	g := c.group
 	f := &flight{
-		record: record{kind: kindDo, flight: nuid.Next(), leader: g.inbox, process: g.config.Process},
-		call:   c,
-		ctx:    ctx,
+		call:       c,
+		do:         record{kind: kindDo, id: nuid.Next(), leader: g.inbox, process: g.config.Process},
+		ctx:        ctx,
+		reconnects: g.engine.reconnects(),
 	}
-	g.flights.Store(f.flight, f)
+	g.flights.Store(f.do.id, f)
 	return f
 }
 
@@ -41,10 +45,11 @@ func (g *Group) serve(m *nats.Msg) {
 	if f, ok := g.flights.Load(id); ok {
 		state = f.(*flight).answer(question(q))
 	}
-	_ = m.Respond([]byte(state)) // the asker takes no answer for silence
+	_ = m.Respond([]byte(state)) // if it fails, the asker gets no answer
 }
 
-// answer answers q. A call may join until ctx has ended: no caller has the result yet.
+// answer answers q. The flight may be joined until it begins to land: no caller has its
+// result yet.
 func (f *flight) answer(q question) answer {
 	if q == askForget {
 		f.forgotten.Store(true)
@@ -53,16 +58,16 @@ func (f *flight) answer(q question) answer {
 	switch {
 	case f.forgotten.Load():
 		return forgotten
-	case f.ctx.Err() != nil:
-		return closed
+	case f.landing.Load() || f.ctx.Err() != nil:
+		return tooLate
 	}
 	f.joined.Store(true)
 	return flying
 }
 
 // lead runs fn for f, whose do record was sent at the time sent and has the sequence seq.
-// If the flight has lost its lease, held is false, and the result is not to be used.
-func (c *call) lead(ctx context.Context, f *flight, seq uint64, sent time.Time) (out outcome, err error, held bool) {
+// If the flight has lost its lease, held is false, and the result must not be used.
+func (f *flight) lead(ctx context.Context, seq uint64, sent time.Time) (out outcome, err error, held bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l := f.hold(seq, sent, func() { cancel(ErrLeaseLost) })
@@ -76,34 +81,51 @@ func (c *call) lead(ctx context.Context, f *flight, seq uint64, sent time.Time) 
 		if p != nil {
 			text = fmt.Sprint("panic: ", p)
 		}
-		l.land(f.landing(nil, errors.New(text)))
+		r, _ := f.end(nil, errors.New(text))
+		l.land(r)
 		if p != nil {
 			panic(p)
 		}
 	}()
-	v, err := c.fn(ctx, seq)
+	v, err := f.fn(f.nest(ctx, f), seq)
 	returned = true
-	if limit := c.group.config.MaxResult; err == nil && len(v) > limit {
-		v, err = nil, &TooLargeError{len(v), limit}
+	r, err := f.end(v, err)
+	if err != nil {
+		v = nil
 	}
-	held = l.land(f.landing(v, err))
+	held = l.land(r)
 	return outcome{v, f.joined.Load()}, err, held
 }
 
-// landing returns the record that f ends with if its fn returns v and err.
-func (f *flight) landing(v []byte, err error) record {
-	r, limit := f.record, f.group.config.MaxResult
-	var large *TooLargeError
+// end returns the record with which f ends, and the error for its callers, if fn returns
+// v and err.
+func (f *flight) end(v []byte, err error) (record, error) {
+	r, limit := f.do, f.group.config.MaxResult
 	switch {
+	case err == nil && len(v) > limit:
+		r.kind, r.data = kindLarge, fmt.Append(nil, len(v))
+		return r, &TooLargeError{len(v), limit}
 	case err == nil:
 		r.kind, r.data = kindValue, v
 	case f.ctx.Err() != nil:
 		r.kind = kindGone
-	case errors.As(err, &large):
-		r.kind, r.data = kindLarge, fmt.Append(nil, large.Size)
 	default:
 		text := err.Error()
-		r.kind, r.data = kindError, []byte(text[:min(len(text), limit)])
+		r.kind, r.data = kindError, []byte(strings.ToValidUTF8(text[:min(len(text), limit)], ""))
 	}
-	return r
+	return r, err
+}
+
+// withdraw frees the key if f's do record was stored after all: its call has given up
+// before it knew.
+func (f *flight) withdraw(expected uint64) {
+	g, r := f.group, f.do
+	r.kind = kindGone
+	g.flights.Delete(r.id)
+	g.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(g.ctx, attempt)
+		defer cancel()
+		l := &lease{flight: f, seq: expected}
+		_, _ = l.publish(ctx, r, g.config.ResultLife) // else the record stays for a lease
+	})
 }

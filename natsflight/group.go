@@ -22,9 +22,9 @@ type Group struct {
 	inbox   string             // the subject on which this process is asked about its flights
 	serving *nats.Subscription // to inbox
 
-	local   singleflight.GroupOf[string, outcome] // calls of this process, by key
-	watches singleflight.GroupOf[string, record]  // flights they wait for, by ID
-	alone   singleflight.GroupOf[string, []byte]  // functions without the fleet, by key
+	calls   singleflight.GroupOf[string, outcome] // to the fleet, by key
+	watches singleflight.GroupOf[string, record]  // of flights that calls wait for, by ID
+	offline singleflight.GroupOf[string, []byte]  // what runs without the engine, by key
 
 	flights  sync.Map    // those that this process leads: ID -> *flight
 	landings landings    // the latest of this process
@@ -32,20 +32,25 @@ type Group struct {
 
 	ctx   context.Context // ends with ErrClosed
 	close context.CancelCauseFunc
-	tasks sync.WaitGroup // what goes on after calls have returned: landings, questions, the probe
+	tasks sync.WaitGroup // work that outlives calls: landings, questions, the probe
 }
 
 // New returns a Group that works over js, and creates the fleet's stream if it does not
-// exist. It returns an error if c has bad values, if the stream exists with another
-// configuration, or if JetStream does not answer within 5 seconds. The server must be
-// version 2.11 or newer. The connection stays the caller's, and must stay open until
-// Close has returned.
+// exist. It returns an error if c has bad values, if the stream has another
+// configuration, and ErrUnavailable, wrapped with the cause, if the connection is not
+// connected, JetStream does not work within 5 seconds, or rights are missing. The server
+// must be version 2.11 or newer. The connection stays the caller's, and must stay open
+// until Close has returned.
 func New(js jetstream.JetStream, c Config) (*Group, error) {
 	if js == nil {
 		panic("natsflight: nil JetStream")
 	}
+	conn := js.Conn()
+	if !conn.IsConnected() {
+		return nil, unavailable(fmt.Errorf("the connection is %v", conn.Status()))
+	}
 	host, _ := os.Hostname()
-	c, err := c.check(int(js.Conn().MaxPayload()), fmt.Sprintf("%s/%d", host, os.Getpid()))
+	c, err := c.check(int(conn.MaxPayload()), fmt.Sprintf("%s/%d", host, os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +61,13 @@ func New(js jetstream.JetStream, c Config) (*Group, error) {
 	if g.engine.stream, err = g.engine.open(ctx); err != nil {
 		return nil, err
 	}
-	if g.serving, err = js.Conn().Subscribe(g.inbox, g.serve); err != nil {
-		return nil, fmt.Errorf("natsflight: %w", err)
+	if g.serving, err = conn.Subscribe(g.inbox, g.serve); err != nil {
+		return nil, unavailable(err)
 	}
-	if err := js.Conn().FlushWithContext(ctx); err != nil {
+	// Other processes must be able to ask this one.
+	if state, err := g.engine.ask(ctx, record{leader: g.inbox}, askState); state != unknown {
 		_ = g.serving.Unsubscribe()
-		return nil, fmt.Errorf("natsflight: %w", err)
+		return nil, unavailable(fmt.Errorf("asking %s, the inbox of this process: %s: %w", g.inbox, state, err))
 	}
 	return g, nil
 }
@@ -72,21 +78,25 @@ func New(js jetstream.JetStream, c Config) (*Group, error) {
 // had returned it before Do was called.
 //
 // The caller leaves when ctx ends: Do returns ctx.Err() at once. fn's context has the
-// values of ctx but not its deadline. It ends when all callers in this process have
-// left, with ErrLeaseLost as its cause if the flight has lost its lease, and with
-// ErrClosed if the Group is closed. It ends also when fn has returned. If fn returns an
-// error after all its callers have left, callers in other processes begin anew.
+// values of ctx but not its deadline. It ends when all callers in this process have left;
+// with the cause [ErrLeaseLost] if the flight has lost its lease; with [ErrClosed] if the
+// Group is closed; and when fn has returned. If fn returns an error after all its callers
+// have left, callers in other processes begin anew.
 //
-// The token that fn gets is larger than that of every flight of the stream before it.
-// A store that rejects a write whose token is smaller than one it has seen is safe from
-// an fn that has lost its lease without knowing it. The token is 0 if fn runs without
-// a lease, because the engine is unavailable.
+// The token that fn gets is larger than that of every flight of the stream before it. A
+// store that rejects a write whose token is smaller than one it has seen is safe from an
+// fn that has lost its lease without knowing it. The token is 0 if fn runs without a
+// lease, because the engine is out of reach.
+//
+// If the lease is lost, the result of fn is dropped. The callers then get that of the
+// flight that has taken the key. If there is none, Do runs fn again.
 //
 // The error is fn's own if fn ran in this process, and otherwise a [*RemoteError]. It is
-// a [*TooLargeError] if the result is too large to travel, [ErrUnavailable] as
+// a [*TooLargeError] if the result is larger than Config.MaxResult, [ErrUnavailable] as
 // Config.OnOutage says, and [ErrClosed] after Close. If fn panics or calls
 // [runtime.Goexit], so do its callers in this process; callers in other processes get a
-// RemoteError.
+// RemoteError. If fn panics when all its callers in this process have left, the program
+// crashes, as in [singleflight.GroupOf.DoContext].
 //
 // shared reports whether another caller is known to have got, or to wait for, the same
 // result. The callers in a process get the same slice, and must not modify it. A nil
@@ -97,11 +107,17 @@ func New(js jetstream.JetStream, c Config) (*Group, error) {
 //
 // Do panics if ctx or fn is nil.
 func (g *Group) Do(ctx context.Context, key string, fn func(ctx context.Context, token uint64) ([]byte, error)) (v []byte, err error, shared bool) {
+	if ctx == nil {
+		panic("natsflight: nil ctx")
+	}
 	if fn == nil {
 		panic("natsflight: nil fn")
 	}
-	out, err, shared := g.local.DoContext(ctx, key, func(ctx context.Context) (outcome, error) {
-		c := &call{group: g, key: key, token: tokenOf(key), fn: fn, callers: ctx}
+	if (nested{g, key}).refuses(ctx) {
+		return nil, singleflight.ErrDeadlock, false
+	}
+	out, err, shared := g.calls.DoContext(ctx, key, func(ctx context.Context) (outcome, error) {
+		c := &call{group: g, key: key, hash: hashOf(key), fn: fn, callers: ctx}
 		ctx, cancel := g.bound(ctx)
 		defer cancel()
 		return c.run(ctx)
@@ -121,18 +137,18 @@ func (g *Group) bound(ctx context.Context) (bound context.Context, cancel func()
 
 // Forget makes calls that begin after it has returned, in all processes, begin a new
 // flight of key, even if one is in progress. Calls that have joined that flight still
-// get its result.
+// get its result. A flight that another process runs without the engine is not forgotten.
 //
-// If the engine or the flight's leader does not answer, Forget returns
-// ErrUnavailable, wrapped with the cause: calls in other processes may still join the
-// flight. Forget returns ctx's error if ctx ends, and ErrClosed after Close.
+// If the engine or the flight's leader does not answer, Forget returns [ErrUnavailable],
+// wrapped with the cause: calls in other processes may still join the flight. Forget
+// returns ctx's error if ctx ends, and [ErrClosed] after Close.
 func (g *Group) Forget(ctx context.Context, key string) error {
 	if g.ctx.Err() != nil {
 		return ErrClosed
 	}
-	g.alone.Forget(key)
-	g.local.Forget(key)
-	rec, err := g.engine.last(ctx, tokenOf(key))
+	g.offline.Forget(key)
+	g.calls.Forget(key)
+	rec, err := g.engine.last(ctx, hashOf(key))
 	if err == nil && rec.kind == kindDo {
 		_, err = g.engine.ask(ctx, rec, askForget)
 	}
@@ -153,7 +169,7 @@ func (g *Group) Forget(ctx context.Context, key string) error {
 // processes then run their functions.
 func (g *Group) Close() {
 	g.close(ErrClosed)
-	for _, group := range []interface{ Wait(context.Context) error }{&g.local, &g.watches, &g.alone} {
+	for _, group := range []interface{ Wait(context.Context) error }{&g.calls, &g.watches, &g.offline} {
 		_ = group.Wait(context.Background())
 	}
 	g.tasks.Wait()

@@ -3,6 +3,7 @@ package natsflight
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -66,10 +67,10 @@ func TestCallersOfAProcessShareACall(t *testing.T) {
 		others = append(others, do(t.Context(), f.a, "key", g.fn))
 	}
 	eventually(t, "the callers wait", func() bool {
-		in := f.a.local.InFlight()
+		in := f.a.calls.InFlight()
 		return len(in) == 1 && in[0].Callers == 11
 	})
-	assert.Equal(t, before, f.a.engine.js.Conn().Stats().OutMsgs, "callers that join in the leader's process ask nobody")
+	assert.Equal(t, before, f.a.engine.js.Conn().Stats().OutMsgs, "callers that join in the leader's process send no message")
 	g.open()
 	for _, other := range append(others, first) {
 		assert.Equal(t, result{g.value(1), nil, true}, receive(t, other))
@@ -197,8 +198,8 @@ func TestForget(t *testing.T) {
 	assert.NoError(t, f.a.Forget(t.Context(), "key"), "no flight is in progress")
 }
 
-// A renewal is refused if a new flight has taken the key. A forgotten flight has lost
-// nothing by that.
+// A renewal is refused if a new flight has taken the key. A forgotten flight keeps its
+// result anyway.
 func TestForgottenFlightOutlivesItsLease(t *testing.T) {
 	e := startServer(t)
 	_, js := connect(t, e.urls()...)
@@ -210,7 +211,7 @@ func TestForgottenFlightOutlivesItsLease(t *testing.T) {
 	second := do(t.Context(), g, "key", anew.fn)
 	token := receive(t, anew.led)
 	eventually(t, "the new flight is renewed four times", func() bool {
-		last, err := g.engine.last(t.Context(), tokenOf("key"))
+		last, err := g.engine.last(t.Context(), hashOf("key"))
 		return err == nil && last.seq >= token+4
 	})
 	old.open()
@@ -242,23 +243,54 @@ func TestForgetNeedsAnAnswer(t *testing.T) {
 	receive(t, first)
 }
 
+// A call that fn makes for its own flight is refused, also if that flight is not the
+// first that its call has had to do with, and if it runs without the engine.
 func TestNestedCallIsRefused(t *testing.T) {
-	g := startFleet(t).a
-	out := receive(t, do(t.Context(), g, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
-		v, err, _ := g.Do(ctx, "key", returning("nested"))
-		return v, err
-	}))
-	assert.Equal(t, singleflight.ErrDeadlock, out.err)
+	e := startServer(t)
+	_, js := connect(t, e.urls()...)
+	nc, js2 := connect(t, e.urls()...)
+	f := fleet{a: newGroup(t, js, Config{}), b: newGroup(t, js2, Config{}), nc: nc}
+	nests := func(g *Group) function {
+		return func(ctx context.Context, _ uint64) ([]byte, error) {
+			v, err, _ := g.Do(ctx, "key", returning("nested"))
+			return v, err
+		}
+	}
+	assert.Equal(t, singleflight.ErrDeadlock, receive(t, do(t.Context(), f.a, "key", nests(f.a))).err)
+
+	assert.Equal(t, result{"nested", nil, false}, receive(t, do(t.Context(), f.a, "key", func(ctx context.Context, token uint64) ([]byte, error) {
+		if err := f.a.Forget(ctx, "key"); err != nil {
+			return nil, err
+		}
+		return nests(f.a)(ctx, token)
+	})))
+
+	ctx, leave := context.WithCancel(t.Context())
+	began := make(chan struct{})
+	do(ctx, f.a, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
+		close(began)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	receive(t, began)
+	second := f.join(t, "key", nests(f.b))
+	leave()
+	assert.Equal(t, singleflight.ErrDeadlock, receive(t, second).err, "it leads after it has waited")
+
+	e.kill(0)
+	assert.Equal(t, singleflight.ErrDeadlock, receive(t, do(t.Context(), f.a, "key", nests(f.a))).err, "without the engine")
 }
 
 func TestBadArguments(t *testing.T) {
 	g := startFleet(t).a
 	assert.PanicsWithValue(t, "natsflight: nil fn", func() { g.Do(t.Context(), "key", nil) })
-	assert.Panics(t, func() { g.Do(nil, "key", returning("")) }) //nolint:staticcheck // it must panic
+	assert.PanicsWithValue(t, "natsflight: nil ctx", func() {
+		g.Do(nil, "key", returning("")) //nolint:staticcheck // it must panic
+	})
 	assert.PanicsWithValue(t, "natsflight: nil JetStream", func() { _, _ = New(nil, Config{Stream: "S"}) })
 }
 
-// The record that a process has landed, it replaces without asking.
+// A process replaces a record of its own without asking for it.
 func TestNextCallKnowsTheRecord(t *testing.T) {
 	f := startFleet(t)
 	sent := func() uint64 {
@@ -279,42 +311,48 @@ func TestNextCallKnowsTheRecord(t *testing.T) {
 func TestStrayRecord(t *testing.T) {
 	g := startFleet(t).a
 	for name, r := range map[string]record{
-		"unknown flight": {kind: kindDo, flight: "stray", leader: g.inbox},
-		"dead process":   {kind: kindDo, flight: "stray", leader: "nobody.is.here"},
+		"unknown flight": {kind: kindDo, id: "stray", leader: g.inbox},
+		"dead process":   {kind: kindDo, id: "stray", leader: "no.such.process"},
 		"no record":      {kind: "junk"},
 	} {
-		_, err := g.engine.publish(t.Context(), tokenOf(name), r, 0, g.config.Lease)
+		_, err := g.engine.publish(t.Context(), hashOf(name), r, 0, g.config.Lease)
 		require.NoError(t, err)
 		assert.Equal(t, result{"value", nil, false}, receive(t, do(t.Context(), g, name, returning("value"))), name)
 	}
+}
+
+// value returns the record with which f lands if fn returns v.
+func value(f *flight, v string) record {
+	r, _ := f.end([]byte(v), nil)
+	return r
 }
 
 // A renewal may have been stored although its answer did not arrive. The lease goes on
 // from it, and never from another flight's record.
 func TestLeaseFindsItsRenewal(t *testing.T) {
 	g := startFleet(t).a
-	c := &call{group: g, key: "key", token: tokenOf("key"), callers: t.Context()}
+	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
 	f := c.register(t.Context())
-	first, err := g.engine.publish(t.Context(), c.token, f.record, 0, g.config.Lease)
+	first, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
 	require.NoError(t, err)
-	unknown, err := g.engine.publish(t.Context(), c.token, f.record, first, g.config.Lease)
+	unknown, err := g.engine.publish(t.Context(), c.hash, f.do, first, g.config.Lease)
 	require.NoError(t, err)
 
 	l := &lease{flight: f, seq: first}
-	renewed, err := l.publish(t.Context(), f.record, g.config.Lease)
+	renewed, err := l.publish(t.Context(), f.do, g.config.Lease)
 	require.NoError(t, err)
 	assert.Greater(t, renewed, unknown)
 
-	value := f.landing([]byte("value"), nil)
-	landed, err := g.engine.publish(t.Context(), c.token, value, l.seq, g.config.ResultLife)
+	landing := value(f, "value")
+	landed, err := g.engine.publish(t.Context(), c.hash, landing, l.seq, g.config.ResultLife)
 	require.NoError(t, err)
-	again, err := l.publish(t.Context(), value, g.config.ResultLife)
+	again, err := l.publish(t.Context(), landing, g.config.ResultLife)
 	require.NoError(t, err, "it has landed, by an attempt whose outcome was unknown")
 	assert.Equal(t, landed, again)
 
-	_, err = g.engine.publish(t.Context(), c.token, c.register(t.Context()).record, landed, g.config.Lease)
+	_, err = g.engine.publish(t.Context(), c.hash, c.register(t.Context()).do, landed, g.config.Lease)
 	require.NoError(t, err)
-	_, err = l.publish(t.Context(), f.record, g.config.Lease)
+	_, err = l.publish(t.Context(), f.do, g.config.Lease)
 	assert.Equal(t, errRefused, err)
 }
 
@@ -346,12 +384,12 @@ func TestNewRefuses(t *testing.T) {
 	nc, js := connect(t, e.urls()...)
 	newGroup(t, js, Config{Stream: "flights"})
 	_, err := New(js, Config{Stream: "flights", Replicas: 3})
-	assert.EqualError(t, err, "natsflight: stream flights has 1 replicas, and Config.Replicas is 3")
+	assert.EqualError(t, err, "natsflight: stream flights exists with another Replicas")
 
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "orders"})
 	require.NoError(t, err)
 	_, err = New(js, Config{Stream: "orders"})
-	assert.EqualError(t, err, "natsflight: stream orders exists, and is not a natsflight stream")
+	assert.EqualError(t, err, "natsflight: stream orders exists with another Subjects")
 
 	_, err = New(js, Config{Stream: "a.b", Lease: 1500, MaxResult: 2 << 20})
 	assert.ErrorContains(t, err, "Stream")
@@ -360,7 +398,7 @@ func TestNewRefuses(t *testing.T) {
 
 	nc.Close()
 	_, err = New(js, Config{Stream: "flights"})
-	assert.ErrorIs(t, err, nats.ErrConnectionClosed)
+	assert.EqualError(t, err, "natsflight: the engine is unavailable: the connection is CLOSED")
 }
 
 // A refused renewal is enough: the lease need not run out.
@@ -368,14 +406,87 @@ func TestLeaseIsLostWithTheKey(t *testing.T) {
 	e := startServer(t)
 	_, js := connect(t, e.urls()...)
 	g := newGroup(t, js, Config{Lease: time.Second})
-	c := &call{group: g, key: "key", token: tokenOf("key"), callers: t.Context()}
+	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
 	f, other := c.register(t.Context()), c.register(t.Context())
-	_, err := g.engine.publish(t.Context(), c.token, other.record, 0, g.config.Lease)
+	_, err := g.engine.publish(t.Context(), c.hash, other.do, 0, g.config.Lease)
 	require.NoError(t, err)
 	lost := make(chan struct{})
 	l := f.hold(1, time.Now().Add(time.Hour), func() { close(lost) })
 	receive(t, lost)
-	assert.False(t, l.land(f.landing([]byte("value"), nil)))
+	assert.False(t, l.land(value(f, "value")))
+}
+
+// A connection that was down may have cost the lease without the leader's knowledge: then
+// the landing decides whether its callers get the result.
+func TestLandingAfterReconnect(t *testing.T) {
+	g := startFleet(t).a
+	for _, taken := range []bool{false, true} {
+		c := &call{group: g, key: fmt.Sprint(taken), hash: hashOf(fmt.Sprint(taken)), callers: t.Context()}
+		f := c.register(t.Context())
+		f.reconnects++
+		stored := f.do
+		if taken {
+			stored = c.register(t.Context()).do
+		}
+		seq, err := g.engine.publish(t.Context(), c.hash, stored, 0, g.config.Lease)
+		require.NoError(t, err)
+		l := f.hold(seq, time.Now(), func() {})
+		if taken {
+			l.seq-- // the record of f was the one before
+		}
+		assert.Equal(t, !taken, l.land(value(f, "value")))
+	}
+}
+
+// A refusing is an engine that stores nothing.
+type refusing struct{ jetstream.JetStream }
+
+func (refusing) PublishMsg(context.Context, *nats.Msg, ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	return nil, errors.New("refused")
+}
+
+func TestLeaseRunsOutByTheClock(t *testing.T) {
+	e := startServer(t)
+	_, js := connect(t, e.urls()...)
+	g := newGroup(t, js, Config{Lease: time.Second})
+	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
+	f := c.register(t.Context())
+	g.engine.js = refusing{js}
+	sent, lost := time.Now(), make(chan time.Time, 1)
+	l := f.hold(1, sent, func() { lost <- time.Now() })
+	assert.GreaterOrEqual(t, receive(t, lost).Sub(sent), time.Second, "it tries again until then")
+	assert.False(t, l.land(value(f, "value")))
+	g.engine.js = js
+}
+
+// A lostAnswer is an engine that stores a do record and is not heard to do so.
+type lostAnswer struct{ jetstream.JetStream }
+
+func (l lostAnswer) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ack, err := l.JetStream.PublishMsg(ctx, m, opts...)
+	if m.Header.Get(headerKind) == string(kindDo) && err == nil {
+		return nil, context.DeadlineExceeded
+	}
+	return ack, err
+}
+
+// A call that does not know whether its do record was stored does not lead, and frees the
+// key, for a process that would have to wait for the lease to run out.
+func TestAnswerIsLost(t *testing.T) {
+	f := startFleet(t)
+	f.a.engine.js = lostAnswer{f.a.engine.js}
+	var token uint64 = 1
+	out := receive(t, do(t.Context(), f.a, "key", func(_ context.Context, got uint64) ([]byte, error) {
+		token = got
+		return []byte("local"), nil
+	}))
+	assert.Equal(t, result{"local", nil, false}, out)
+	assert.Zero(t, token)
+	eventually(t, "the record is withdrawn", func() bool {
+		last, err := f.b.engine.last(t.Context(), hashOf("key"))
+		return err == nil && last.kind != kindDo
+	})
+	assert.Equal(t, result{"value", nil, false}, receive(t, do(t.Context(), f.b, "key", returning("value"))))
 }
 
 // A slowLanding is an engine that stores what a flight has landed with only when it may.
@@ -411,7 +522,7 @@ func TestCloseHandsOver(t *testing.T) {
 	stored := make(chan record, 1)
 	go func() {
 		f.a.Close()
-		last, _ := f.b.engine.last(context.Background(), tokenOf("key"))
+		last, _ := f.b.engine.last(context.Background(), hashOf("key"))
 		stored <- last
 	}()
 	receive(t, f.a.ctx.Done())
@@ -423,11 +534,13 @@ func TestCloseHandsOver(t *testing.T) {
 // another process may have returned before it.
 func TestLandingShutsOutItsProcess(t *testing.T) {
 	g := startFleet(t).a
-	_, err, _ := g.local.DoContext(t.Context(), "key", func(ctx context.Context) (outcome, error) {
-		c := &call{group: g, key: "key", token: tokenOf("key"), callers: ctx}
+	_, err, _ := g.calls.DoContext(t.Context(), "key", func(ctx context.Context) (outcome, error) {
+		c := &call{group: g, key: "key", hash: hashOf("key"), callers: ctx}
 		f := c.register(ctx)
-		assert.True(t, f.hold(1, time.Now(), func() {}).land(f.landing([]byte("value"), nil)))
-		in := g.local.InFlight()
+		assert.Equal(t, flying, f.answer(askState))
+		assert.True(t, f.hold(1, time.Now(), func() {}).land(value(f, "value")))
+		assert.Equal(t, tooLate, f.answer(askState))
+		in := g.calls.InFlight()
 		if assert.Len(t, in, 1) {
 			assert.Equal(t, singleflight.Forgotten, in[0].State)
 		}
@@ -436,14 +549,14 @@ func TestLandingShutsOutItsProcess(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// A process that was stopped may end its function before it sees that the lease has run
+// A process that was stopped may return from fn before it notices that the lease has run
 // out.
 func TestLandingAfterTheLease(t *testing.T) {
 	g := startFleet(t).a
-	c := &call{group: g, key: "key", token: tokenOf("key"), callers: t.Context()}
+	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
 	f := c.register(t.Context())
 	l := f.hold(1, time.Now().Add(-g.config.Lease), func() { t.Error("keep saw it first") })
-	assert.False(t, l.land(f.landing([]byte("late"), nil)))
-	_, known := g.flights.Load(f.flight)
+	assert.False(t, l.land(value(f, "late")))
+	_, known := g.flights.Load(f.do.id)
 	assert.False(t, known)
 }

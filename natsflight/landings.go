@@ -7,45 +7,46 @@ import (
 	"time"
 )
 
-// A landings has the latest landings of this process, so that a call of the same key
-// knows the record that it has to replace, and need not ask. If two keys have the same
-// slot, the table forgets the older landing, and a call asks.
+// landings remembers what this process has landed last, so that its next call of a key
+// can replace that record without asking for it first. If two keys have the same slot,
+// the older landing is forgotten.
 type landings struct {
 	slots [1024]atomic.Pointer[landing]
 }
 
 // A landing is a record that is being published, or was.
 type landing struct {
-	token string
-	done  chan struct{} // closed when seq and until are set
-	seq   uint64        // 0 if unknown
-	until time.Time     // when the engine drops it
+	hash    string
+	done    chan struct{} // closed when the rest is set
+	seq     uint64        // 0 if unknown
+	until   time.Time     // when the stream drops it
+	refused bool          // another flight has the key
 }
 
 var seed = maphash.MakeSeed()
 
-func (l *landings) slot(token string) *atomic.Pointer[landing] {
-	return &l.slots[maphash.String(seed, token)%uint64(len(l.slots))]
+func (l *landings) slot(hash string) *atomic.Pointer[landing] {
+	return &l.slots[maphash.String(seed, hash)%uint64(len(l.slots))]
 }
 
 // add enters a landing that is beginning.
-func (l *landings) add(token string) *landing {
-	n := &landing{token: token, done: make(chan struct{})}
-	l.slot(token).Store(n)
+func (l *landings) add(hash string) *landing {
+	n := &landing{hash: hash, done: make(chan struct{})}
+	l.slot(hash).Store(n)
 	return n
 }
 
-// set says how the landing went.
-func (n *landing) set(seq uint64, until time.Time) {
-	n.seq, n.until = seq, until
+// set says how the first attempt to publish n has gone.
+func (n *landing) set(seq uint64, until time.Time, refused bool) {
+	n.seq, n.until, n.refused = seq, until, refused
 	close(n.done)
 }
 
 // last returns the sequence of the last record of a key, as far as known, or 0. It
 // waits for a landing that is under way.
-func (l *landings) last(ctx context.Context, token string) uint64 {
-	n := l.slot(token).Load()
-	if n == nil || n.token != token {
+func (l *landings) last(ctx context.Context, hash string) uint64 {
+	n := l.slot(hash).Load()
+	if n == nil || n.hash != hash {
 		return 0
 	}
 	select {

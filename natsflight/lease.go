@@ -7,18 +7,20 @@ import (
 )
 
 // A lease is the right to lead a flight: the flight's do record is the last of its key.
-// The goroutine of keep owns seq, until and lost; when it has ended, land does.
+// The goroutine of keep owns seq, until and lost. When it has ended, land owns them,
+// and after that handOver.
 type lease struct {
 	flight *flight
 	seq    uint64    // of the last do record known to be stored
-	until  time.Time // when the engine may drop it
+	until  time.Time // when the stream may drop it
 	lost   bool
 
 	release context.CancelFunc // ends keep
 	kept    chan struct{}      // closed when keep has ended
 }
 
-// hold begins to renew the lease of f. If the lease is lost, lost is called.
+// hold begins to renew the lease of f, whose do record was sent at the time sent and has
+// the sequence seq. If the lease is lost, lost is called.
 func (f *flight) hold(seq uint64, sent time.Time, lost func()) *lease {
 	ctx, release := context.WithCancel(context.Background())
 	l := &lease{flight: f, seq: seq, until: sent.Add(f.group.config.Lease), release: release, kept: make(chan struct{})}
@@ -31,37 +33,37 @@ func (f *flight) hold(seq uint64, sent time.Time, lost func()) *lease {
 	return l
 }
 
-// keep renews the lease until it is lost or ctx ends.
+// keep renews the lease at every third of it, until it is lost or ctx ends.
 func (l *lease) keep(ctx context.Context) {
 	f, life := l.flight, l.flight.group.config.Lease
-	ticker := time.NewTicker(life / 3)
-	defer ticker.Stop()
+	wait := life / 3
 	for {
-		select {
-		case <-ctx.Done():
+		pause(ctx, min(wait, time.Until(l.until)))
+		if ctx.Err() != nil {
 			return
-		case <-ticker.C:
 		}
-		limited, cancel := context.WithTimeout(ctx, life/3)
 		sent := time.Now()
-		_, err := l.publish(limited, f.record, life)
+		limited, cancel := context.WithDeadline(ctx, l.until)
+		_, err := l.publish(limited, f.do, life)
 		cancel()
 		switch {
 		case err == nil:
-			l.until = sent.Add(life)
-		case errors.Is(err, errRefused), time.Now().After(l.until):
+			l.until, wait = sent.Add(life), life/3
+		case errors.Is(err, errRefused), !time.Now().Before(l.until):
 			l.lost = !f.forgotten.Load() // a forgotten flight needs no lease
 			return
+		default:
+			wait = beat
 		}
 	}
 }
 
-// publish replaces the do record by r, and returns errRefused if it is no longer the last
-// of its key.
-func (l *lease) publish(ctx context.Context, r record, life time.Duration) (uint64, error) {
+// publish replaces the do record by r. It returns errRefused if the do record is no
+// longer the last of its key.
+func (l *lease) publish(ctx context.Context, r record, life time.Duration) (seq uint64, err error) {
 	f := l.flight
 	for {
-		seq, err := f.group.engine.publish(ctx, f.token, r, l.seq, life)
+		seq, err = f.group.engine.publish(ctx, f.hash, r, l.seq, life)
 		if err == nil {
 			l.seq = seq
 		}
@@ -69,65 +71,73 @@ func (l *lease) publish(ctx context.Context, r record, life time.Duration) (uint
 			return seq, err
 		}
 		// Perhaps a publish was stored whose answer did not arrive.
-		last, err := f.group.engine.last(ctx, f.token)
+		last, err := f.group.engine.last(ctx, f.hash)
 		switch {
 		case err != nil:
 			return 0, err
-		case last.flight != f.flight:
+		case last.id != f.do.id:
 			return 0, errRefused
 		case last.kind != kindDo: // it was r
 			return last.seq, nil
+		case last.seq == l.seq: // the stream is still busy with another publish
+			pause(ctx, beat/10)
 		}
 		l.seq = last.seq
 	}
 }
 
-// land ends the flight with r, and reports whether its callers may have the result: the
-// lease has not been lost. It returns at once. What follows goes on without the callers:
-// the waiters get r, and the key is free.
+// land ends the flight with r. It reports whether its callers may have the result: the
+// lease has not been lost. A task of the Group then hands r to the waiters, and frees
+// the key; land waits for it only if the lease may have been lost unnoticed.
 func (l *lease) land(r record) bool {
-	f := l.flight
-	g := f.group
+	f, g := l.flight, l.flight.group
+	f.landing.Store(true)
+	f.shutOut() // a caller that comes from now on may come after a waiter elsewhere has returned
 	l.release()
 	<-l.kept
-	l.lost = l.lost || !f.forgotten.Load() && time.Now().After(l.until)
+	l.lost = l.lost || !f.forgotten.Load() && !time.Now().Before(l.until)
 	if l.lost {
-		g.flights.Delete(f.flight)
+		g.flights.Delete(f.do.id)
 		return false
 	}
-	f.shutOut() // another caller may come after a waiter elsewhere has returned
-	landing := g.landings.add(f.token)
+	sure := g.engine.steadySince(f.reconnects) || f.forgotten.Load()
+	landing := g.landings.add(f.hash)
 	g.tasks.Go(func() {
-		defer g.flights.Delete(f.flight)
+		defer g.flights.Delete(f.do.id)
 		l.handOver(r, landing)
 	})
-	return true
+	if sure {
+		return true
+	}
+	<-landing.done
+	return !landing.refused
 }
 
 // handOver gives r to the waiters, and frees the key, unless the lease runs out before
-// it can. The first attempt settles landing: the next call of this process need not
-// wait for more.
+// it can. Its first attempt settles landing.
 func (l *lease) handOver(r record, landing *landing) {
 	f, life := l.flight, l.flight.group.config.ResultLife
 	for first := true; ; first = false {
 		sent := time.Now()
-		seq, err := l.publish(context.Background(), r, life)
-		if first {
-			landing.set(seq, sent.Add(life))
-		}
+		ctx, cancel := context.WithTimeout(context.Background(), attempt)
+		seq, err := l.publish(ctx, r, life)
+		cancel()
 		refused := errors.Is(err, errRefused)
+		if first {
+			landing.set(seq, sent.Add(life), refused)
+		}
 		if err == nil || refused && !f.forgotten.Load() {
 			return
 		}
-		// The key is another flight's, or the engine is out of reach. The waiters need
-		// not suffer for it: those that joined may have r.
-		_ = f.group.engine.hand(f.token, r) // a waiter that does not get r begins anew
+		// Another flight has the key, or the engine is out of reach. The waiters that
+		// have joined get r directly. One that does not get it begins anew.
+		_ = f.group.engine.hand(f.hash, r)
 		if refused {
 			return
 		}
 		f.group.trip()
 		pause(f.group.ctx, beat)
-		if f.group.ctx.Err() != nil || time.Now().After(l.until) {
+		if f.group.ctx.Err() != nil || !time.Now().Before(l.until) {
 			return
 		}
 	}

@@ -23,7 +23,7 @@ const (
 // that it has none.
 type record struct {
 	kind    kind
-	flight  string // the flight's ID, which no other has
+	id      string // the flight's, which no other has
 	leader  string // the inbox of the process that leads it
 	process string // the name of that process
 	data    []byte
@@ -41,7 +41,7 @@ const (
 func (r record) message(subject string) *nats.Msg {
 	return &nats.Msg{Subject: subject, Data: r.data, Header: nats.Header{
 		headerKind:    {string(r.kind)},
-		headerFlight:  {r.flight},
+		headerFlight:  {r.id},
 		headerLeader:  {r.leader},
 		headerProcess: {r.process},
 	}}
@@ -66,8 +66,8 @@ type outcome struct {
 
 // lands reports whether r is what the flight has ended with, and has something for its
 // waiters.
-func (r record) lands(flight string) bool {
-	return r.flight == flight && (r.kind == kindValue || r.kind == kindError || r.kind == kindLarge)
+func (r record) lands(id string) bool {
+	return r.id == id && (r.kind == kindValue || r.kind == kindError || r.kind == kindLarge)
 }
 
 // outcome returns what waiters get from the record of a flight that has landed.
@@ -85,8 +85,8 @@ func (r record) outcome(limit int) (outcome, error) {
 	}
 }
 
-// tokenOf returns what stands for key in subjects, which cannot have all keys.
-func tokenOf(key string) string {
+// hashOf returns what stands for key in subjects: a key may have any bytes.
+func hashOf(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

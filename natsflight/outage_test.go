@@ -23,7 +23,7 @@ func TestOutageRunsOneInEachProcess(t *testing.T) {
 	e.kill(0)
 	assert.Zero(t, receive(t, local.led), "the token")
 	eventually(t, "all share one flight", func() bool {
-		in := f.b.alone.InFlight()
+		in := f.b.offline.InFlight()
 		return len(in) == 1 && in[0].Callers == len(waiters)
 	})
 	local.open()

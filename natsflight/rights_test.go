@@ -29,35 +29,37 @@ func TestLeastRights(t *testing.T) {
 		Subscribe: member.Subscribe,
 		Response:  member.Response,
 	}
+	mute := &server.Permissions{Publish: creator.Publish, Subscribe: creator.Subscribe} // may not answer
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
 		Users: []*server.User{
 			{Username: "creator", Password: "x", Permissions: creator},
 			{Username: "member", Password: "x", Permissions: member},
+			{Username: "mute", Password: "x", Permissions: mute},
 		},
 	})
 	require.NoError(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 
-	denied := make(chan error, 100)
-	join := func(user string) (*nats.Conn, jetstream.JetStream) {
+	join := func(user string) (*nats.Conn, jetstream.JetStream, <-chan error) {
+		denied := make(chan error, 100)
 		nc, err := nats.Connect(strings.Replace(s.ClientURL(), "://", "://"+user+":x@", 1),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
 		require.NoError(t, err)
 		t.Cleanup(nc.Close)
 		js, err := jetstream.New(nc)
 		require.NoError(t, err)
-		return nc, js
+		return nc, js, denied
 	}
-	_, js := join("member")
+	_, js, denied := join("member")
 	_, err = New(js, Config{Stream: stream})
-	require.Error(t, err, "a member must not create the stream")
+	assert.ErrorIs(t, err, ErrUnavailable, "a member must not create the stream")
 	assert.ErrorContains(t, receive(t, denied), "$JS.API.STREAM.CREATE."+stream)
 
-	_, js = join("creator")
+	_, js, deniedA := join("creator")
 	a := newGroup(t, js, Config{Stream: stream})
-	nc, js := join("member")
+	nc, js, deniedB := join("member")
 	f := fleet{a: a, b: newGroup(t, js, Config{Stream: stream}), nc: nc}
 
 	assert.True(t, share(t, f.a, f.b, nc, "key"))
@@ -73,5 +75,11 @@ func TestLeastRights(t *testing.T) {
 	assert.Equal(t, old.value(1), receive(t, second).v)
 	anew.open()
 	receive(t, third)
-	assert.Empty(t, denied)
+	assert.Empty(t, deniedA)
+	assert.Empty(t, deniedB)
+
+	_, js, _ = join("mute")
+	_, err = New(js, Config{Stream: stream})
+	assert.ErrorIs(t, err, ErrUnavailable)
+	assert.ErrorContains(t, err, "the inbox of this process")
 }

@@ -30,7 +30,8 @@ type GroupOf[V any] struct {
 	codec Codec[V]
 }
 
-// Of returns g for results of type V. If codec is nil, it is JSON.
+// Of returns g for results of type V. If codec is nil, it is JSON. All that Of returns for
+// g share its flights, so a key must not be used with two types. Closing g closes them.
 func Of[V any](g *Group, codec Codec[V]) *GroupOf[V] {
 	if codec == nil {
 		codec = JSON[V]{}
