@@ -46,7 +46,7 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 				last = end
 				continue
 			}
-			last = end // the flight has ended, or its leader is dead or gives it up
+			last = end // the flight has ended, or its leader is dead or has given it up
 		}
 
 		f := c.register(ctx)
@@ -75,8 +75,7 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 	}
 }
 
-// A nested is the key under which fn's context has the flight that fn runs for, or nil if
-// it runs without the engine.
+// A nested is the key under which fn's context has the flight that fn runs for.
 type nested struct {
 	group *Group
 	key   string
@@ -91,7 +90,7 @@ func (c *call) nest(ctx context.Context, f *flight) context.Context {
 // called in.
 func (n nested) refuses(ctx context.Context) bool {
 	f, ok := ctx.Value(n).(*flight)
-	return ok && (f == nil || !f.forgotten.Load())
+	return ok && !f.forgotten.Load() && !f.landing.Load()
 }
 
 // shutOut makes callers of this process that come from now on begin another call. They

@@ -33,6 +33,9 @@
 //     for longer than the lease;
 //   - if the leader's connection is closed for longer than about 0.15 s while others wait:
 //     they then take its lease;
+//   - if, of three nodes, those of the leader and of a waiter do not reach each other, and
+//     both reach that of the stream's leader: the leader then seems to be dead;
+//   - if the clock of a node of the engine jumps ahead: leases run out by these clocks;
 //   - while the engine is out of reach, if Config.OnOutage is RunLocally: one in each
 //     process, besides those that were running.
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,6 +29,7 @@ type engine struct {
 	config Config
 	js     jetstream.JetStream
 	stream jetstream.Stream
+	newest atomic.Uint64 // the largest sequence that this process has got
 }
 
 // errRefused is why publish fails if the last record of the key is not the expected one.
@@ -54,6 +56,9 @@ func (e *engine) publish(ctx context.Context, hash string, r record, expected ui
 	}
 	if err != nil {
 		return 0, err
+	}
+	for newest := e.newest.Load(); newest < ack.Sequence && !e.newest.CompareAndSwap(newest, ack.Sequence); {
+		newest = e.newest.Load()
 	}
 	return ack.Sequence, nil
 }
@@ -123,9 +128,10 @@ func (e *engine) ensure(ctx context.Context) (jetstream.Stream, error) {
 		MaxMsgsPerSubject: 1,
 		AllowMsgTTL:       true,
 		RePublish:         &jetstream.RePublish{Source: e.subject("*"), Destination: e.results("{{wildcard(1)}}")},
-		// If the stream was deleted, tokens go on from the clock, which is ahead of them: no
-		// stream gets a record each microsecond.
-		FirstSeq: uint64(time.Now().UnixMicro()),
+		// If the stream was deleted, tokens go on from the clock, which is ahead of them,
+		// because no stream gets a record each microsecond. If the clock was set back, they
+		// go on from those that this process knows; others may have got some more.
+		FirstSeq: max(uint64(time.Now().UnixMicro()), e.newest.Load()+1e6),
 	}
 	stream, err := e.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

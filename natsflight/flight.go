@@ -116,6 +116,12 @@ func (f *flight) end(v []byte, err error) (record, error) {
 	return r, err
 }
 
+// abandon makes calls of all processes leave f, which has lost its lease.
+func (f *flight) abandon() {
+	f.shutOut()
+	f.group.flights.Delete(f.do.id)
+}
+
 // withdraw frees the key if f's do record was stored after all: its call has given up
 // before it knew.
 func (f *flight) withdraw(expected uint64) {

@@ -113,6 +113,9 @@ func (g *Group) Do(ctx context.Context, key string, fn func(ctx context.Context,
 	if fn == nil {
 		panic("natsflight: nil fn")
 	}
+	if g.ctx.Err() != nil {
+		return nil, ErrClosed, false // here, so that calls do not keep Close from its end
+	}
 	if (nested{g, key}).refuses(ctx) {
 		return nil, singleflight.ErrDeadlock, false
 	}

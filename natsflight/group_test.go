@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,6 +266,18 @@ func TestNestedCallIsRefused(t *testing.T) {
 		return nests(f.a)(ctx, token)
 	})))
 
+	// A call in another flight that outlives the one that began it does not wait for it.
+	landed, other := make(chan struct{}), make(chan (<-chan result), 1)
+	receive(t, do(t.Context(), f.a, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
+		other <- do(context.WithoutCancel(ctx), f.a, "other", func(ctx context.Context, token uint64) ([]byte, error) {
+			<-landed
+			return nests(f.a)(ctx, token)
+		})
+		return nil, nil
+	}))
+	close(landed)
+	assert.Equal(t, result{"nested", nil, false}, receive(t, receive(t, other)))
+
 	ctx, leave := context.WithCancel(t.Context())
 	began := make(chan struct{})
 	do(ctx, f.a, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
@@ -377,6 +390,15 @@ func TestDeletedStream(t *testing.T) {
 		return next != 0
 	})
 	assert.Greater(t, next, token)
+
+	// The clock of the process that creates it may be late.
+	f.a.engine.newest.Store(2 * next)
+	require.NoError(t, f.a.engine.js.DeleteStream(t.Context(), f.a.config.Stream))
+	_, err := f.a.engine.ensure(t.Context())
+	require.NoError(t, err)
+	next, err = f.a.engine.publish(t.Context(), hashOf("key"), record{kind: kindGone}, 0, time.Second)
+	require.NoError(t, err)
+	assert.Greater(t, next, 2*token)
 }
 
 func TestNewRefuses(t *testing.T) {
@@ -487,6 +509,93 @@ func TestAnswerIsLost(t *testing.T) {
 		return err == nil && last.kind != kindDo
 	})
 	assert.Equal(t, result{"value", nil, false}, receive(t, do(t.Context(), f.b, "key", returning("value"))))
+}
+
+// If a flight loses its lease, calls need not wait for its fn, in any process.
+func TestCallsLeaveAFlightThatIsLost(t *testing.T) {
+	e := startServer(t)
+	c := Config{Lease: time.Second}
+	_, js := connect(t, e.urls()...)
+	nc, js2 := connect(t, e.urls()...)
+	f := fleet{a: newGroup(t, js, c), b: newGroup(t, js2, c), nc: nc}
+	lost, next := newGate(t, "lost"), newGate(t, "next")
+	first := do(t.Context(), f.a, "key", lost.fn)
+	receive(t, lost.led)
+	second := f.join(t, "key", next.fn)
+	hash := hashOf("key")
+	eventually(t, "the key has another record", func() bool {
+		last, err := f.b.engine.last(t.Context(), hash)
+		if err == nil {
+			_, err = f.b.engine.publish(t.Context(), hash, record{kind: kindGone}, last.seq, time.Minute)
+		}
+		return err == nil
+	})
+	receive(t, next.led)
+	assert.Equal(t, ErrLeaseLost, receive(t, lost.ended))
+	third := do(t.Context(), f.a, "key", lost.fn)
+	awaitSent(t, f.a.engine.js.Conn(), f.a.engine.js.Conn().Stats().OutMsgs+messagesOfWaiter)
+	next.open()
+	assert.Equal(t, next.value(1), receive(t, second).v)
+	assert.Equal(t, next.value(1), receive(t, third).v)
+	lost.open()
+	assert.Equal(t, lost.value(2), receive(t, first).v, "it begins anew")
+}
+
+// Calls that go on and on do not keep Close from its end.
+func TestCloseUnderLoad(t *testing.T) {
+	g := startFleet(t).a
+	stop, failed := make(chan struct{}), make(chan struct{})
+	var callers sync.WaitGroup
+	for range 64 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err, _ := g.Do(context.Background(), "key", returning("value")); err != nil {
+					assert.Equal(t, ErrClosed, err)
+					select {
+					case failed <- struct{}{}:
+					default:
+					}
+				}
+			}
+		})
+	}
+	closed := make(chan struct{})
+	go func() { defer close(closed); g.Close() }()
+	receive(t, failed)
+	receive(t, closed)
+	close(stop)
+	callers.Wait()
+}
+
+// A rejecting is an engine that stores no results.
+type rejecting struct{ jetstream.JetStream }
+
+func (r rejecting) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if m.Header.Get(headerKind) != string(kindDo) {
+		return nil, &jetstream.APIError{Code: 500, Description: "no room"}
+	}
+	return r.JetStream.PublishMsg(ctx, m, opts...)
+}
+
+// A result that cannot be stored goes to the waiters nevertheless, and is no outage.
+func TestResultIsRejected(t *testing.T) {
+	f := startFleet(t)
+	f.a.engine.js = rejecting{f.a.engine.js}
+	g := newGate(t, "leader")
+	first := do(t.Context(), f.a, "key", g.fn)
+	receive(t, g.led)
+	second := f.join(t, "key", g.fn)
+	g.open()
+	want := result{g.value(1), nil, true}
+	assert.Equal(t, want, receive(t, first))
+	assert.Equal(t, want, receive(t, second))
+	assert.False(t, f.a.down.Load())
+	assert.Equal(t, result{"next", nil, false}, receive(t, do(t.Context(), f.b, "key", returning("next"))))
 }
 
 // A slowLanding is an engine that stores what a flight has landed with only when it may.

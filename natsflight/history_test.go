@@ -16,7 +16,7 @@ type history struct {
 
 // A run is one run of an fn.
 type run struct {
-	Key        int64 // negative: of no other run
+	Key        int64 // negative if the run may overlap others
 	Begin, End int64
 	Result     uint64 // no other run has it
 }

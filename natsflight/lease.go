@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A lease is the right to lead a flight: the flight's do record is the last of its key.
@@ -20,13 +22,15 @@ type lease struct {
 }
 
 // hold begins to renew the lease of f, whose do record was sent at the time sent and has
-// the sequence seq. If the lease is lost, lost is called.
+// the sequence seq. If the lease is lost, lost is called, and calls that wait for f look
+// for another flight.
 func (f *flight) hold(seq uint64, sent time.Time, lost func()) *lease {
 	ctx, release := context.WithCancel(context.Background())
 	l := &lease{flight: f, seq: seq, until: sent.Add(f.group.config.Lease), release: release, kept: make(chan struct{})}
 	go func() {
 		defer close(l.kept)
 		if l.keep(ctx); l.lost {
+			f.abandon()
 			lost()
 		}
 	}()
@@ -97,7 +101,7 @@ func (l *lease) land(r record) bool {
 	<-l.kept
 	l.lost = l.lost || !f.forgotten.Load() && !time.Now().Before(l.until)
 	if l.lost {
-		g.flights.Delete(f.do.id)
+		f.abandon()
 		return false
 	}
 	sure := g.engine.steadySince(f.reconnects) || f.forgotten.Load()
@@ -129,10 +133,11 @@ func (l *lease) handOver(r record, landing *landing) {
 		if err == nil || refused && !f.forgotten.Load() {
 			return
 		}
-		// Another flight has the key, or the engine is out of reach. The waiters that
-		// have joined get r directly. One that does not get it begins anew.
+		// Another flight has the key, the stream does not take r, or the engine is out of
+		// reach. The waiters that have joined get r directly. One that does not get it
+		// begins anew.
 		_ = f.group.engine.hand(f.hash, r)
-		if refused {
+		if refused || errors.As(err, new(*jetstream.APIError)) {
 			return
 		}
 		f.group.trip()

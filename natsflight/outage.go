@@ -20,7 +20,9 @@ func (c *call) runOffline(cause error) (outcome, error) {
 	v, err, shared := g.offline.DoContext(c.callers, c.key, func(ctx context.Context) ([]byte, error) {
 		ctx, cancel := g.bound(ctx)
 		defer cancel()
-		return c.fn(c.nest(ctx, nil), 0)
+		f := &flight{call: c} // unknown to others
+		defer f.landing.Store(true)
+		return c.fn(c.nest(ctx, f), 0)
 	})
 	return outcome{v, shared}, err
 }

@@ -20,7 +20,7 @@ const (
 	skew     = 1.2 // of the products that are asked for; Zipf's s
 )
 
-// A load is what clients do to a fleet: again and again, each thinks for a while, asks
+// A load is the work that clients give a fleet: again and again, each thinks for a while, asks
 // any process for a product, and waits for the answer. The clients are the same each time.
 type load struct {
 	clients  int

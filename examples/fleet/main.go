@@ -3,8 +3,8 @@
 //
 //	GET /products/{id}/sales
 //
-// and clients ask them for products, through what stands for a load balancer: each
-// request goes to any of the four, and to the next one if that has died.
+// and clients ask them for products. The clients are their own load balancer: each
+// request goes to a random process, and to the next one if that process is dead.
 //
 //	go -C examples run ./fleet
 //
@@ -32,7 +32,7 @@
 // In the middle of the last round, the parent kills a process as kill -9 does: one that
 // leads a query for the most popular product, in the middle of that query. The report
 // says which process took over: the one from which the database got its next query for
-// the product. The requests that wait for the killed query wait for the takeover, too, which
+// the product. Requests that were waiting for the killed query also wait for the takeover, which
 // shows in the p99 and max of this round. Requests in the dead process go to the next one,
 // and are not errors; their latency counts from the beginning. With -kill=false, no process
 // is killed.

@@ -1,12 +1,13 @@
 // Bench measures natsflight beside a peer that keeps the same guarantees by etcd's
-// leases and watches, and, where it makes sense, beside no coordination.
+// leases and watches, and, where that can be compared, beside singleflight in each
+// process alone.
 //
 //	go -C natsflight/bench run .
 //
 // The engines, on one node and on three, are processes on loopback that store in
 // temporary directories, with their default settings. By default etcd syncs each write
-// to the disk before it answers, and JetStream syncs every two minutes; with -sync, it
-// does as etcd does. Groups with connections of their own stand for the processes of a
+// to the disk before it answers, and JetStream syncs every two minutes; with -sync,
+// JetStream syncs each write, too. Groups with connections of their own stand for the processes of a
 // fleet; the process that is killed is a real one.
 //
 // Each measurement is made in rounds, in which the peers take turns, so that other

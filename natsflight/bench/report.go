@@ -62,6 +62,8 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "Medians over the rounds (-rounds %d); in parentheses the quartiles, where they are more than a quarter apart.\n", r.rounds)
 	fmt.Fprintf(w, "Ratios are those of natsflight's figure to etcd's in the same round. etcd's leases have 2 s, its least;\n")
 	fmt.Fprintf(w, "natsflight's have 10 s, its default. etcd syncs each write to the disk; %s.\n", durability)
+	fmt.Fprintf(w, "A lone call waits for one answer of JetStream, and for two of etcd, which must have the result before\n")
+	fmt.Fprintf(w, "a caller returns; a caller of natsflight returns first, because the leader answers for its flight.\n")
 	fmt.Fprintf(w, "%s, %d cores, %s/%s, %s; nats-server %s, nats.go %s, etcd %s.\n", cpuid.CPU.BrandName, runtime.GOMAXPROCS(0),
 		runtime.GOOS, runtime.GOARCH, runtime.Version(), server.VERSION, nats.Version, version.Version)
 	for _, n := range r.nodes {
