@@ -51,7 +51,7 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 
 		f := c.register(ctx)
 		sent := time.Now()
-		seq, err := g.engine.publish(ctx, c.hash, f.do, last.seq, g.config.Lease)
+		seq, other, err := g.engine.publish(ctx, c.hash, f.do, last.seq, g.config.Lease)
 		switch {
 		case err == nil:
 			out, err, held := f.lead(ctx, seq, sent)
@@ -62,16 +62,14 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 			continue
 		case errors.Is(err, errRefused):
 			g.flights.Delete(f.do.id)
-			last, err = g.engine.last(ctx, c.hash)
-		default:
-			f.withdraw(last.seq)
+			last = other
+			continue
 		}
-		switch {
-		case ctx.Err() != nil:
+		f.withdraw(last.seq)
+		if ctx.Err() != nil {
 			return outcome{}, context.Cause(ctx)
-		case err != nil:
-			return c.runOffline(err)
 		}
+		return c.runOffline(err)
 	}
 }
 

@@ -105,3 +105,41 @@ func TestKilledNode(t *testing.T) {
 		})
 	}
 }
+
+// Without a quorum, the stream's leader takes a record and does not store it, and refuses
+// the next ones at once. Calls notice that within about a second, and do not spin.
+func TestQuorumIsLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	e := startCluster(t)
+	_, js := connect(t, e.urls()...)
+	c := Config{Replicas: 3, OnOutage: Fail}
+	newGroup(t, js, c)
+	e.awaitStream(js, jetstream.StreamConfig{Name: streamOf(t)})
+	leader := e.leader(js, streamOf(t))
+	var groups []*Group
+	for range 3 {
+		_, js := connect(t, e.urls(leader)...)
+		groups = append(groups, newGroup(t, js, c))
+	}
+	for i := range e.nodes {
+		if i != leader {
+			e.kill(i)
+		}
+	}
+	var calling sync.WaitGroup
+	for _, g := range groups {
+		calling.Go(func() {
+			start, before := time.Now(), g.engine.js.Conn().Stats().OutMsgs
+			got := receive(t, do(t.Context(), g, "key", returning("value")))
+			assert.ErrorIs(t, got.err, ErrUnavailable)
+			assert.Less(t, time.Since(start), 5*attempt)
+			assert.Less(t, g.engine.js.Conn().Stats().OutMsgs-before, uint64(1000))
+		})
+	}
+	calling.Wait()
+	for _, g := range groups {
+		assert.True(t, g.down.Load(), "the engine must take a record to count as reached")
+	}
+}

@@ -41,26 +41,40 @@ func (e *engine) subject(hash string) string { return e.config.Stream + ".k." + 
 // results returns the subject on which the stream republishes the records of key.
 func (e *engine) results(hash string) string { return e.config.Stream + ".r." + hash }
 
-// publish makes r the last record of key for the time of life, if the sequence of the
-// one before is expected, or 0 if there is none. It returns the sequence of r.
-func (e *engine) publish(ctx context.Context, hash string, r record, expected uint64, life time.Duration) (uint64, error) {
+// publish makes r the last record of the key for the time of life, if the sequence of the
+// one before is expected, or 0 if there is none. It returns the sequence of r, or
+// errRefused and the record that the key has instead.
+func (e *engine) publish(ctx context.Context, hash string, r record, expected uint64, life time.Duration) (uint64, record, error) {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	ack, err := e.js.PublishMsg(ctx, r.message(e.subject(hash)),
-		jetstream.WithExpectLastSequencePerSubject(expected), jetstream.WithMsgTTL(life), jetstream.WithRetryAttempts(0))
-	if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
-		switch api.ErrorCode {
-		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-			return 0, errRefused
+	for {
+		ack, err := e.js.PublishMsg(ctx, r.message(e.subject(hash)),
+			jetstream.WithExpectLastSequencePerSubject(expected), jetstream.WithMsgTTL(life), jetstream.WithRetryAttempts(0))
+		switch {
+		case err == nil:
+			for newest := e.newest.Load(); newest < ack.Sequence && !e.newest.CompareAndSwap(newest, ack.Sequence); {
+				newest = e.newest.Load()
+			}
+			return ack.Sequence, record{}, nil
+		case !refused(err):
+			return 0, record{}, err
 		}
+		last, err := e.last(ctx, hash)
+		switch {
+		case err != nil:
+			return 0, record{}, err
+		case last.seq != expected:
+			return 0, last, errRefused
+		}
+		pause(ctx, beat/10) // another publish is under way; without a quorum, for long
 	}
-	if err != nil {
-		return 0, err
-	}
-	for newest := e.newest.Load(); newest < ack.Sequence && !e.newest.CompareAndSwap(newest, ack.Sequence); {
-		newest = e.newest.Load()
-	}
-	return ack.Sequence, nil
+}
+
+// refused reports whether err is an answer that the last record is not the expected one.
+func refused(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // last returns the last record of key, or the zero record. It asks the stream's leader.

@@ -67,7 +67,7 @@ func New(js jetstream.JetStream, c Config) (*Group, error) {
 	// Other processes must be able to ask this one.
 	if state, err := g.engine.ask(ctx, record{leader: g.inbox}, askState); state != unknown {
 		_ = g.serving.Unsubscribe()
-		return nil, unavailable(fmt.Errorf("asking %s, the inbox of this process: %s: %w", g.inbox, state, err))
+		return nil, unavailable(fmt.Errorf("no answer from %s, the inbox of this process: %s, %v", g.inbox, state, err))
 	}
 	return g, nil
 }

@@ -328,7 +328,7 @@ func TestStrayRecord(t *testing.T) {
 		"dead process":   {kind: kindDo, id: "stray", leader: "no.such.process"},
 		"no record":      {kind: "junk"},
 	} {
-		_, err := g.engine.publish(t.Context(), hashOf(name), r, 0, g.config.Lease)
+		_, _, err := g.engine.publish(t.Context(), hashOf(name), r, 0, g.config.Lease)
 		require.NoError(t, err)
 		assert.Equal(t, result{"value", nil, false}, receive(t, do(t.Context(), g, name, returning("value"))), name)
 	}
@@ -346,9 +346,9 @@ func TestLeaseFindsItsRenewal(t *testing.T) {
 	g := startFleet(t).a
 	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
 	f := c.register(t.Context())
-	first, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
+	first, _, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
 	require.NoError(t, err)
-	unknown, err := g.engine.publish(t.Context(), c.hash, f.do, first, g.config.Lease)
+	unknown, _, err := g.engine.publish(t.Context(), c.hash, f.do, first, g.config.Lease)
 	require.NoError(t, err)
 
 	l := &lease{flight: f, seq: first}
@@ -357,13 +357,13 @@ func TestLeaseFindsItsRenewal(t *testing.T) {
 	assert.Greater(t, renewed, unknown)
 
 	landing := value(f, "value")
-	landed, err := g.engine.publish(t.Context(), c.hash, landing, l.seq, g.config.ResultLife)
+	landed, _, err := g.engine.publish(t.Context(), c.hash, landing, l.seq, g.config.ResultLife)
 	require.NoError(t, err)
 	again, err := l.publish(t.Context(), landing, g.config.ResultLife)
 	require.NoError(t, err, "it has landed, by an attempt whose outcome was unknown")
 	assert.Equal(t, landed, again)
 
-	_, err = g.engine.publish(t.Context(), c.hash, c.register(t.Context()).do, landed, g.config.Lease)
+	_, _, err = g.engine.publish(t.Context(), c.hash, c.register(t.Context()).do, landed, g.config.Lease)
 	require.NoError(t, err)
 	_, err = l.publish(t.Context(), f.do, g.config.Lease)
 	assert.Equal(t, errRefused, err)
@@ -396,7 +396,7 @@ func TestDeletedStream(t *testing.T) {
 	require.NoError(t, f.a.engine.js.DeleteStream(t.Context(), f.a.config.Stream))
 	_, err := f.a.engine.ensure(t.Context())
 	require.NoError(t, err)
-	next, err = f.a.engine.publish(t.Context(), hashOf("key"), record{kind: kindGone}, 0, time.Second)
+	next, _, err = f.a.engine.publish(t.Context(), hashOf("key"), record{kind: kindGone}, 0, time.Second)
 	require.NoError(t, err)
 	assert.Greater(t, next, 2*token)
 }
@@ -430,7 +430,7 @@ func TestLeaseIsLostWithTheKey(t *testing.T) {
 	g := newGroup(t, js, Config{Lease: time.Second})
 	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
 	f, other := c.register(t.Context()), c.register(t.Context())
-	_, err := g.engine.publish(t.Context(), c.hash, other.do, 0, g.config.Lease)
+	_, _, err := g.engine.publish(t.Context(), c.hash, other.do, 0, g.config.Lease)
 	require.NoError(t, err)
 	lost := make(chan struct{})
 	l := f.hold(1, time.Now().Add(time.Hour), func() { close(lost) })
@@ -450,7 +450,7 @@ func TestLandingAfterReconnect(t *testing.T) {
 		if taken {
 			stored = c.register(t.Context()).do
 		}
-		seq, err := g.engine.publish(t.Context(), c.hash, stored, 0, g.config.Lease)
+		seq, _, err := g.engine.publish(t.Context(), c.hash, stored, 0, g.config.Lease)
 		require.NoError(t, err)
 		l := f.hold(seq, time.Now(), func() {})
 		if taken {
@@ -526,7 +526,7 @@ func TestCallsLeaveAFlightThatIsLost(t *testing.T) {
 	eventually(t, "the key has another record", func() bool {
 		last, err := f.b.engine.last(t.Context(), hash)
 		if err == nil {
-			_, err = f.b.engine.publish(t.Context(), hash, record{kind: kindGone}, last.seq, time.Minute)
+			_, _, err = f.b.engine.publish(t.Context(), hash, record{kind: kindGone}, last.seq, time.Minute)
 		}
 		return err == nil
 	})
@@ -664,7 +664,7 @@ func TestLandingAfterTheLease(t *testing.T) {
 	g := startFleet(t).a
 	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
 	f := c.register(t.Context())
-	l := f.hold(1, time.Now().Add(-g.config.Lease), func() { t.Error("keep saw it first") })
+	l := f.hold(1, time.Now().Add(-g.config.Lease), func() {})
 	assert.False(t, l.land(value(f, "late")))
 	_, known := g.flights.Load(f.do.id)
 	assert.False(t, known)

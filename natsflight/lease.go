@@ -64,29 +64,19 @@ func (l *lease) keep(ctx context.Context) {
 
 // publish replaces the do record by r. It returns errRefused if the do record is no
 // longer the last of its key.
-func (l *lease) publish(ctx context.Context, r record, life time.Duration) (seq uint64, err error) {
-	f := l.flight
+func (l *lease) publish(ctx context.Context, r record, life time.Duration) (uint64, error) {
 	for {
-		seq, err = f.group.engine.publish(ctx, f.hash, r, l.seq, life)
-		if err == nil {
-			l.seq = seq
-		}
-		if !errors.Is(err, errRefused) {
-			return seq, err
-		}
-		// Perhaps a publish was stored whose answer did not arrive.
-		last, err := f.group.engine.last(ctx, f.hash)
+		seq, last, err := l.flight.group.engine.publish(ctx, l.flight.hash, r, l.seq, life)
 		switch {
-		case err != nil:
+		case err == nil:
+			l.seq = seq
+			return seq, nil
+		case !errors.Is(err, errRefused) || last.id != l.flight.do.id:
 			return 0, err
-		case last.id != f.do.id:
-			return 0, errRefused
-		case last.kind != kindDo: // it was r
+		case last.kind != kindDo: // it was r, and the answer did not arrive
 			return last.seq, nil
-		case last.seq == l.seq: // the stream is still busy with another publish
-			pause(ctx, beat/10)
 		}
-		l.seq = last.seq
+		l.seq = last.seq // it was a renewal whose answer did not arrive
 	}
 }
 
