@@ -65,9 +65,9 @@ func New(js jetstream.JetStream, c Config) (*Group, error) {
 		return nil, unavailable(err)
 	}
 	// Other processes must be able to ask this one.
-	if state, err := g.engine.ask(ctx, record{leader: g.inbox}, askState); state != unknown {
+	if state, _ := g.engine.ask(ctx, record{leader: g.inbox}, askState); state != unknown {
 		_ = g.serving.Unsubscribe()
-		return nil, unavailable(fmt.Errorf("no answer from %s, the inbox of this process: %s, %v", g.inbox, state, err))
+		return nil, unavailable(fmt.Errorf("the inbox of this process, %s, does not answer", g.inbox))
 	}
 	return g, nil
 }
