@@ -66,7 +66,8 @@
 // The leader says no before it hands over the result, so that no call joins a flight whose
 // result a caller may have. A call that has joined waits for the result at STREAM.r.HASH,
 // where the stream republishes what it has stored. A call that came too late also waits
-// until the flight has ended, and then starts over.
+// until the flight has ended, and then starts over. If the leader's connection has been up
+// all the time, the leader also sends the result there itself, before it is stored.
 //
 // A waiting process asks the leader's process every 150 ms whether it is alive. If the
 // engine says twice that nothing listens there, the process is dead or cut off. The waiters

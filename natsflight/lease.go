@@ -98,7 +98,7 @@ func (l *lease) land(r record) bool {
 	landing := g.landings.add(f.hash)
 	g.tasks.Go(func() {
 		defer g.flights.Delete(f.do.id)
-		l.handOver(r, landing)
+		l.handOver(r, sure, landing)
 	})
 	if sure {
 		return true
@@ -108,9 +108,14 @@ func (l *lease) land(r record) bool {
 }
 
 // handOver gives r to the waiters, and frees the key, unless the lease runs out before
-// it can. Its first attempt settles landing.
-func (l *lease) handOver(r record, landing *landing) {
+// it can. If it is sure that the lease is held, the waiters get r at once, and again,
+// in case that one has missed it, when the stream has stored it; else only then. The first
+// attempt to store it settles landing.
+func (l *lease) handOver(r record, sure bool, landing *landing) {
 	f, life := l.flight, l.flight.group.config.ResultLife
+	if sure && f.joined.Load() {
+		_ = f.group.engine.hand(f.hash, r) // fails only if the connection is closed
+	}
 	for first := true; ; first = false {
 		sent := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), attempt)
@@ -120,14 +125,7 @@ func (l *lease) handOver(r record, landing *landing) {
 		if first {
 			landing.set(seq, sent.Add(life), refused)
 		}
-		if err == nil || refused && !f.forgotten.Load() {
-			return
-		}
-		// Another flight has the key, the stream does not take r, or the engine is out of
-		// reach. The waiters that have joined get r directly. One that does not get it
-		// begins anew.
-		_ = f.group.engine.hand(f.hash, r)
-		if refused || errors.As(err, new(*jetstream.APIError)) {
+		if err == nil || refused || errors.As(err, new(*jetstream.APIError)) {
 			return
 		}
 		f.group.trip()
