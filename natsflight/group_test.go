@@ -439,9 +439,10 @@ func TestLeaseIsLostWithTheKey(t *testing.T) {
 }
 
 // A connection that was down may have cost the lease without the leader's knowledge: then
-// the landing decides whether its callers get the result.
+// the landing decides whether callers, and waiters, get the result.
 func TestLandingAfterReconnect(t *testing.T) {
 	g := startFleet(t).a
+	conn := g.engine.js.Conn()
 	for _, taken := range []bool{false, true} {
 		c := &call{group: g, key: fmt.Sprint(taken), hash: hashOf(fmt.Sprint(taken)), callers: t.Context()}
 		f := c.register(t.Context())
@@ -452,11 +453,19 @@ func TestLandingAfterReconnect(t *testing.T) {
 		}
 		seq, _, err := g.engine.publish(t.Context(), c.hash, stored, 0, g.config.Lease)
 		require.NoError(t, err)
+		f.joined.Store(true)
+		waiter, err := conn.SubscribeSync(g.engine.results(c.hash))
+		require.NoError(t, err)
 		l := f.hold(seq, time.Now(), func() {})
 		if taken {
 			l.seq-- // the record of f was the one before
 		}
 		assert.Equal(t, !taken, l.land(value(f, "value")))
+		g.tasks.Wait()
+		require.NoError(t, conn.Flush())
+		got, _, err := waiter.Pending()
+		require.NoError(t, err)
+		assert.Equal(t, !taken, got == 1)
 	}
 }
 
