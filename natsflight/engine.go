@@ -35,10 +35,10 @@ type engine struct {
 // errRefused is why publish fails if the last record of the key is not the expected one.
 var errRefused = errors.New("natsflight: the key has another record")
 
-// subject returns the subject of the records of key, a token.
+// subject returns the subject of a key's records.
 func (e *engine) subject(hash string) string { return e.config.Stream + ".k." + hash }
 
-// results returns the subject on which the stream republishes the records of key.
+// results returns the subject on which the stream republishes a key's records.
 func (e *engine) results(hash string) string { return e.config.Stream + ".r." + hash }
 
 // publish makes r the last record of the key for the time of life, if the sequence of the
@@ -77,7 +77,7 @@ func refused(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// last returns the last record of key, or the zero record. It asks the stream's leader.
+// last returns the last record of a key, or the zero record. It asks the stream's leader.
 func (e *engine) last(ctx context.Context, hash string) (record, error) {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
@@ -90,7 +90,7 @@ func (e *engine) last(ctx context.Context, hash string) (record, error) {
 	return recordOf(m.Header, m.Data, m.Sequence), nil
 }
 
-// hand gives r to the waiters of key, without the stream.
+// hand gives r to the waiters of a key, without the stream.
 func (e *engine) hand(hash string, r record) error {
 	return e.js.Conn().PublishMsg(r.message(e.results(hash)))
 }

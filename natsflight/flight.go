@@ -116,8 +116,8 @@ func (f *flight) end(v []byte, err error) (record, error) {
 	return r, err
 }
 
-// abandon makes calls of all processes leave f, which has lost its lease.
-func (f *flight) abandon() {
+// giveUp makes calls of all processes look for another flight: f has lost its lease.
+func (f *flight) giveUp() {
 	f.shutOut()
 	f.group.flights.Delete(f.do.id)
 }

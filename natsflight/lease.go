@@ -30,7 +30,7 @@ func (f *flight) hold(seq uint64, sent time.Time, lost func()) *lease {
 	go func() {
 		defer close(l.kept)
 		if l.keep(ctx); l.lost {
-			f.abandon()
+			f.giveUp()
 			lost()
 		}
 	}()
@@ -91,7 +91,7 @@ func (l *lease) land(r record) bool {
 	<-l.kept
 	l.lost = l.lost || !f.forgotten.Load() && !time.Now().Before(l.until)
 	if l.lost {
-		f.abandon()
+		f.giveUp()
 		return false
 	}
 	sure := g.engine.steadySince(f.reconnects) || f.forgotten.Load()

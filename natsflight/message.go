@@ -16,7 +16,7 @@ const (
 	kindValue kind = "value" // it has landed with the payload as its result
 	kindError kind = "error" // it has landed with an error, a panic or a Goexit
 	kindLarge kind = "large" // its result was larger than Config.MaxResult
-	kindGone  kind = "gone"  // it has no result: all callers in its process have left
+	kindGone  kind = "gone"  // it has ended without a result, or has not begun
 )
 
 // A record is what the stream has of a key: its latest flight. The zero record means
@@ -54,7 +54,7 @@ func recordOf(h nats.Header, data []byte, seq uint64) record {
 
 // republished returns the record that a message of the republished subject carries.
 func republished(m *nats.Msg) record {
-	seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64) // absent from a forgotten flight's
+	seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64) // absent if the leader has sent it itself
 	return recordOf(m.Header, m.Data, seq)
 }
 
