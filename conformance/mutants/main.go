@@ -48,10 +48,15 @@ func main() {
 	log.SetFlags(0)
 	all := flag.Bool("table", false, "run all checks on each mutant")
 	only := flag.String("run", "", "only mutants whose names match this `regexp`")
+	every := flag.Int("every", 1, "of these, only each `n`-th")
+	first := flag.Int("first", 0, "begin with this `one`, counted from 0, if -every is given")
 	flag.Parse()
 	names, err := regexp.Compile(*only)
 	if err != nil {
 		log.Fatal(err)
+	}
+	if *every < 1 || *first < 0 || *first >= *every {
+		log.Fatal("-every must be at least 1, and -first from 0 to less than that")
 	}
 	if !*all {
 		checks = checks[:1]
@@ -61,9 +66,13 @@ func main() {
 		log.Fatal(err)
 	}
 	var chosen []mutant
+	n := 0
 	for _, m := range mutants {
 		if names.MatchString(m.name) {
-			chosen = append(chosen, m)
+			if n%*every == *first {
+				chosen = append(chosen, m)
+			}
+			n++
 		}
 	}
 	verdicts := make([][]string, len(chosen))
