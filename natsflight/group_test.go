@@ -391,7 +391,9 @@ func TestDeletedStream(t *testing.T) {
 	})
 	assert.Greater(t, next, token)
 
-	// The clock of the process that creates it may be late.
+	// The clock of the process that creates it may be late. No probe may create it first.
+	f.a.tasks.Wait()
+	f.b.tasks.Wait()
 	f.a.engine.newest.Store(2 * next)
 	require.NoError(t, f.a.engine.js.DeleteStream(t.Context(), f.a.config.Stream))
 	_, err := f.a.engine.ensure(t.Context())
