@@ -22,15 +22,17 @@ type fleet struct {
 	nc   *nats.Conn
 }
 
-func startFleet(t *testing.T) fleet {
-	e := startServer(t)
+func startFleet(t *testing.T) fleet { return newFleet(t, startServer(t), Config{}) }
+
+// newFleet starts a fleet on the servers. c needs no Process.
+func newFleet(t *testing.T, e *servers, c Config) fleet {
+	t.Helper()
 	_, js := connect(t, e.urls()...)
 	nc, js2 := connect(t, e.urls()...)
-	return fleet{
-		a:  newGroup(t, js, Config{Process: "A"}),
-		b:  newGroup(t, js2, Config{Process: "B"}),
-		nc: nc,
-	}
+	c.Process = "A"
+	a := newGroup(t, js, c)
+	c.Process = "B"
+	return fleet{a: a, b: newGroup(t, js2, c), nc: nc}
 }
 
 // join makes a call of b, and returns when it waits for another flight.
@@ -248,9 +250,7 @@ func TestForgetNeedsAnAnswer(t *testing.T) {
 // first that its call has had to do with, and if it runs without the engine.
 func TestNestedCallIsRefused(t *testing.T) {
 	e := startServer(t)
-	_, js := connect(t, e.urls()...)
-	nc, js2 := connect(t, e.urls()...)
-	f := fleet{a: newGroup(t, js, Config{}), b: newGroup(t, js2, Config{}), nc: nc}
+	f := newFleet(t, e, Config{})
 	nests := func(g *Group) function {
 		return func(ctx context.Context, _ uint64) ([]byte, error) {
 			v, err, _ := g.Do(ctx, "key", returning("nested"))
@@ -524,11 +524,7 @@ func TestAnswerIsLost(t *testing.T) {
 
 // If a flight loses its lease, calls need not wait for its fn, in any process.
 func TestCallsLeaveAFlightThatIsLost(t *testing.T) {
-	e := startServer(t)
-	c := Config{Lease: time.Second}
-	_, js := connect(t, e.urls()...)
-	nc, js2 := connect(t, e.urls()...)
-	f := fleet{a: newGroup(t, js, c), b: newGroup(t, js2, c), nc: nc}
+	f := newFleet(t, startServer(t), Config{Lease: time.Second})
 	lost, next := newGate(t, "lost"), newGate(t, "next")
 	first := do(t.Context(), f.a, "key", lost.fn)
 	receive(t, lost.led)

@@ -10,9 +10,7 @@ import (
 // process. When the engine dies, they are.
 func TestOutageRunsOneInEachProcess(t *testing.T) {
 	e := startServer(t)
-	_, js := connect(t, e.urls()...)
-	nc, js2 := connect(t, e.urls()...)
-	f := fleet{a: newGroup(t, js, Config{}), b: newGroup(t, js2, Config{}), nc: nc}
+	f := newFleet(t, e, Config{})
 	led, local := newGate(t, "leader"), newGate(t, "local")
 	first := do(t.Context(), f.a, "key", led.fn)
 	receive(t, led.led)
