@@ -2,109 +2,16 @@ package singleflight
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
-	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// A job is a function that sends its context to the test when it begins, and
-// returns when the test says so, even if the context has ended.
-type job struct {
-	begun chan context.Context
-	end   chan any
-}
-
-func newJob() job { return job{make(chan context.Context, 1), make(chan any, 1)} }
-
-func (j job) run(ctx context.Context) (any, error) {
-	j.begun <- ctx
-	return <-j.end, nil
-}
-
-// plain is run as the fn of a Do.
-func (j job) plain() (any, error) { return j.run(context.Background()) }
-
-func (j job) requireBegun(t *testing.T) context.Context {
-	t.Helper()
-	synctest.Wait()
-	require.Len(t, j.begun, 1, "fn has not begun")
-	return <-j.begun
-}
-
-// A contextCall makes a call that may leave, and returns its outcome.
-type contextCall func(context.Context, group[string, any], func(context.Context) (any, error)) <-chan outcome
-
-func doContext(ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
-	return goCall(func() (any, error, bool) { return g.DoContext(ctx, "key", fn) })
-}
-
-func doChanContext(ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
-	return received(g.DoChanContext(ctx, "key", fn))
-}
-
-// received returns the result of a DoChan as the outcome of a Do.
-func received(results <-chan Result) <-chan outcome {
-	return goCall(func() (any, error, bool) {
-		r := <-results
-		return r.Val, r.Err, r.Shared
-	})
-}
-
-// withContextCalls runs test with both kinds of calls that may leave, on groups with
-// and without an owner.
-func withContextCalls(t *testing.T, test func(*testing.T, group[string, any], contextCall)) {
-	for name, call := range map[string]contextCall{"DoContext": doContext, "DoChanContext": doChanContext} {
-		t.Run(name, func(t *testing.T) {
-			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) { test(t, g, call) })
-		})
-	}
-}
-
-func neverWith(t *testing.T) func(context.Context) (any, error) {
-	fn := never(t)
-	return func(context.Context) (any, error) { return fn() }
-}
-
-func valueWith(v any) func(context.Context) (any, error) {
-	return func(context.Context) (any, error) { return v, nil }
-}
-
-var canceled = outcome{err: context.Canceled}
-
-// requireWaiting requires that no call has returned.
-func requireWaiting(t *testing.T, calls ...<-chan outcome) {
-	t.Helper()
-	synctest.Wait()
-	for i, ended := range calls {
-		require.Empty(t, ended, "call %d has returned", i)
-	}
-}
-
-func requireAbandoned(t *testing.T, ctx context.Context) {
-	t.Helper()
-	<-ctx.Done()
-	require.Equal(t, context.Canceled, ctx.Err())
-	require.Equal(t, ErrAbandoned, context.Cause(ctx))
-}
-
-// abandon makes a flight of "key" that all callers have left, and returns its job.
-func abandon(t *testing.T, g group[string, any]) job {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	j := newJob()
-	left := doContext(ctx, g, j.run)
-	fn := j.requireBegun(t)
-	cancel()
-	require.Equal(t, canceled, <-left)
-	requireAbandoned(t, fn)
-	return j
-}
 
 // The caller leaves.
 
@@ -235,8 +142,6 @@ func TestLastCallerThatLeavesEndsFnsContext(t *testing.T) {
 	})
 }
 
-type contextKey struct{}
-
 func TestFnsContextHasTheFirstCallersValuesButNotItsDeadline(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		j := newJob()
@@ -282,21 +187,6 @@ func TestContextThatNeverEndsRunsFnInTheCallersGoroutine(t *testing.T) {
 
 // Calls of all kinds share flights.
 
-// kinds are all calls that wait for a result.
-var kinds = map[string]contextCall{
-	"Do": func(_ context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
-		return goDo(g, "key", func() (any, error) { return fn(context.Background()) })
-	},
-	"DoChan": func(_ context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
-		return received(g.DoChan("key", func() (any, error) { return fn(context.Background()) }))
-	},
-	"DoContext":     doContext,
-	"DoChanContext": doChanContext,
-	"DoContext that never leaves": func(_ context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
-		return doContext(context.Background(), g, fn)
-	},
-}
-
 func TestCallsOfAllKindsShareFlights(t *testing.T) {
 	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		for _, lead := range kinds {
@@ -317,7 +207,7 @@ func TestCallsOfAllKindsShareFlights(t *testing.T) {
 }
 
 func TestFlightIsNotAbandonedWhileACallThatNeverLeavesIsOnIt(t *testing.T) {
-	for _, kind := range []string{"Do", "DoChan", "DoContext that never leaves"} {
+	for _, kind := range staying {
 		t.Run(kind, func(t *testing.T) {
 			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 				for _, first := range []string{"leads", "joins"} {
@@ -355,7 +245,7 @@ func TestAllCallersThatHaveNotLeftAreReleased(t *testing.T) {
 		j := newJob()
 		ctx, cancel := context.WithCancel(t.Context())
 		var leave, stay []<-chan outcome
-		for i := range 5*row + 3 {
+		for i := range 2*rowSize + 3 {
 			if i%3 == 0 {
 				leave = append(leave, call(ctx, g, j.run))
 			} else {
@@ -393,241 +283,96 @@ func TestSharedCountsTheCallersAtTheLanding(t *testing.T) {
 	})
 }
 
-// Behind an abandoned flight.
-
-func TestNoCallJoinsAnAbandonedFlight(t *testing.T) {
-	for first, begin := range kinds {
-		t.Run(first, func(t *testing.T) {
-			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
-				for _, join := range kinds {
-					old, next := abandon(t, g), newJob()
-					calls := []<-chan outcome{begin(t.Context(), g, next.run)}
-					synctest.Wait()
-					// The call that takes the flight over brings the function.
-					calls = append(calls, join(t.Context(), g, next.run))
-					synctest.Wait()
-					calls = append(calls, goDo(g, "key", next.plain), received(g.DoChan("key", next.plain)))
-					requireWaiting(t, calls...)
-					assert.Empty(t, next.begun, "two functions of a key would run at once")
-					old.end <- "unwanted"
-					next.requireBegun(t)
-					requireWaiting(t, calls...)
-					next.end <- 1
-					for _, ended := range calls {
-						assert.Equal(t, outcome{val: 1, shared: true}, <-ended)
-					}
-					synctest.Wait()
-				}
-			})
-		})
-	}
-}
-
-func TestCallsMayLeaveWhileTheyWaitForAnAbandonedFlight(t *testing.T) {
+// After Forget two flights of a key are in flight. Each is left, and abandoned, by itself.
+func TestCallersLeaveAForgottenFlight(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-		old := abandon(t, g)
-		for range 2 { // all leave, and others come
-			ctx, cancel := context.WithCancel(t.Context())
-			first, second := call(ctx, g, neverWith(t)), call(ctx, g, neverWith(t))
-			requireWaiting(t, first, second)
-			assert.ElementsMatch(t, []Flight{
-				{Key: "key", State: Abandoned, Context: inFlight(g)[0].Context},
-				{Key: "key", Callers: 2, State: Waiting},
-			}, inFlight(g))
-			cancel()
-			assert.Equal(t, canceled, <-first)
-			assert.Equal(t, canceled, <-second)
-			require.Len(t, inFlight(g), 1, "a flight that all have left before it began is dropped")
-		}
-		stays := call(t.Context(), g, valueWith(1))
-		requireWaiting(t, stays)
-		old.end <- nil
-		assert.Equal(t, outcome{val: 1}, <-stays)
-	})
-}
-
-func TestNextFlightDoesNotBeginIfAllItsCallersHaveLeft(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-		old := abandon(t, g)
-		ctx, cancel := context.WithCancel(t.Context())
-		left := call(ctx, g, neverWith(t))
-		requireWaiting(t, left)
-		cancel()
-		<-left
-		old.end <- nil
-		synctest.Wait()
-		assert.Empty(t, inFlight(g))
-		assert.Equal(t, outcome{val: 1}, <-goDo(g, "key", value(1)))
-	})
-}
-
-// A flight must not begin with the function of a call that has left.
-func TestCallThatHasLeftDoesNotBeginTheNextFlight(t *testing.T) {
-	for name, stay := range kinds {
-		t.Run(name, func(t *testing.T) {
-			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-				old, next := abandon(t, g), newJob()
-				ctx, cancel := context.WithCancel(t.Context())
-				left := call(ctx, g, neverWith(t))
-				requireWaiting(t, left)
-				stays := stay(context.WithValue(t.Context(), contextKey{}, "stays"), g, next.run)
-				last := stay(context.WithValue(t.Context(), contextKey{}, "stays"), g, next.run)
-				requireWaiting(t, stays, last)
-				cancel()
-				assert.Equal(t, canceled, <-left)
-				old.end <- nil
-				fn := next.requireBegun(t)
-				switch flights := inFlight(g); name {
-				case "Do", "DoChan":
-					assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying}}, flights)
-				case "DoContext", "DoChanContext":
-					assert.Equal(t, "stays", fn.Value(contextKey{}))
-					fallthrough
-				default:
-					assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying, Context: fn}}, flights)
+		for _, forgottenFirst := range []bool{true, false} {
+			var jobs [2]job
+			var calls [2][2]<-chan outcome
+			var leave [2][2]context.CancelFunc
+			var fns [2]context.Context
+			for i := range jobs { // the forgotten one, and the newer
+				jobs[i] = newJob()
+				for j := range calls[i] {
+					var ctx context.Context
+					ctx, leave[i][j] = context.WithCancel(t.Context())
+					calls[i][j] = call(ctx, g, jobs[i].run)
 				}
-				next.end <- 1
-				assert.Equal(t, outcome{val: 1, shared: true}, <-stays)
-				assert.Equal(t, outcome{val: 1, shared: true}, <-last)
-			})
-		})
-	}
-}
-
-// Calls that wait for an abandoned flight, or have left meanwhile, keep their fn alive
-// no longer than until the next flight begins.
-func TestNextFlightKeepsNoFnButItsOwn(t *testing.T) {
-	for name, lead := range kinds {
-		t.Run(name, func(t *testing.T) {
-			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-				waiting := func(ctx context.Context) (<-chan outcome, weak.Pointer[blob]) {
-					b := new(blob)
-					ended := call(ctx, g, func(context.Context) (any, error) { return b, nil })
-					synctest.Wait()
-					return ended, weak.Make(b)
+				fns[i] = jobs[i].requireBegun(t)
+				requireWaiting(t, calls[i][:]...)
+				if i == 0 {
+					g.Forget("key")
 				}
-				for _, firstLeaves := range []bool{true, false} {
-					old, next := abandon(t, g), newJob()
-					ctx, cancel := context.WithCancel(t.Context())
-					defer cancel()
-					if firstLeaves {
-						left, captured := waiting(ctx)
-						staysInstead := lead(t.Context(), g, next.run)
-						synctest.Wait()
-						cancel()
-						assert.Equal(t, canceled, <-left)
-						requireFreed(t, captured)
-						old.end <- nil
-						next.requireBegun(t)
-						requireFreed(t, captured)
-						next.end <- nil
-						<-staysInstead
-					} else {
-						leads := lead(t.Context(), g, next.run)
-						synctest.Wait()
-						joined, captured := waiting(ctx)
-						old.end <- nil
-						next.requireBegun(t)
-						requireFreed(t, captured)
-						next.end <- nil
-						<-leads
-						<-joined
-					}
-					synctest.Wait()
-				}
-			})
-		})
-	}
-}
-
-func TestNextFlightMayBeLeftAndAbandonedLikeAny(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-		old, next := abandon(t, g), newJob()
-		ctx, cancel := context.WithCancel(t.Context())
-		first, second := call(ctx, g, next.run), call(ctx, g, next.run)
-		requireWaiting(t, first, second)
-		old.end <- nil
-		fn := next.requireBegun(t)
-		cancel()
-		assert.Equal(t, canceled, <-first)
-		assert.Equal(t, canceled, <-second)
-		requireAbandoned(t, fn)
-		third := call(t.Context(), g, valueWith(3))
-		requireWaiting(t, third)
-		next.end <- nil
-		assert.Equal(t, outcome{val: 3}, <-third)
-	})
-}
-
-func TestForgetBeginsTheFlightThatWaits(t *testing.T) {
-	for name, wait := range kinds {
-		t.Run(name, func(t *testing.T) {
-			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
-				old, next := abandon(t, g), newJob()
-				waits := wait(t.Context(), g, next.run)
-				requireWaiting(t, waits)
-				assert.False(t, g.ForgetUnshared("key"), "a call waits for the flight")
-				assert.Empty(t, next.begun)
-				for _, f := range inFlight(g) {
-					if f.State == Waiting {
-						assert.Nil(t, f.Context)
-					}
-				}
-				g.Forget("key")
-				next.requireBegun(t)
-				var states []State
-				for _, f := range inFlight(g) {
-					states = append(states, f.State)
-				}
-				assert.ElementsMatch(t, []State{Abandoned, Flying}, states)
-				joined := goDo(g, "key", never(t))
-				requireWaiting(t, joined)
-				next.end <- 1
-				assert.Equal(t, outcome{val: 1, shared: true}, <-waits)
-				assert.Equal(t, outcome{val: 1, shared: true}, <-joined)
-				assert.Len(t, inFlight(g), 1)
-				old.end <- nil
-			})
-		})
-	}
-}
-
-func TestForgetUnsharedOfAContextFlight(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-		j := newJob()
-		ctx, cancel := context.WithCancel(t.Context())
-		first, second := call(t.Context(), g, j.run), call(ctx, g, j.run)
-		requireWaiting(t, first, second)
-		assert.False(t, g.ForgetUnshared("key"), "two callers are on it")
-		cancel()
-		<-second
-		assert.True(t, g.ForgetUnshared("key"), "one is")
-		assert.True(t, g.ForgetUnshared("key"))
-		j.end <- 1
-		assert.Equal(t, outcome{val: 1}, <-first)
-
-		old := abandon(t, g)
-		assert.True(t, g.ForgetUnshared("key"), "none is")
-		assert.Equal(t, outcome{val: 2}, <-goDo(g, "key", value(2)))
-		old.end <- nil
-	})
-}
-
-func TestWaitAwaitsAbandonedFlightsAndThoseBehindThem(t *testing.T) {
-	onBoth(t, func(t *testing.T, g group[string, any]) {
-		synctest.Test(t, func(t *testing.T) {
-			old, next := abandon(t, g), newJob()
-			doContext(t.Context(), g, next.run)
-			synctest.Wait()
-			rest := goWait(t.Context(), g)
-			for _, j := range []job{old, next} {
-				synctest.Wait()
-				require.Empty(t, rest)
-				j.end <- nil
 			}
-			assert.NoError(t, <-rest)
-		})
+			first, second := 0, 1
+			if !forgottenFirst {
+				first, second = 1, 0
+			}
+			for i := range calls[first] {
+				require.NoError(t, fns[first].Err())
+				leave[first][i]()
+				requireReturned(t, canceled, calls[first][i])
+			}
+			requireAbandoned(t, fns[first])
+			require.NoError(t, fns[second].Err())
+			requireWaiting(t, calls[second][:]...)
+			others := map[bool]State{true: Flying, false: Forgotten}[forgottenFirst]
+			assert.ElementsMatch(t, []Flight{
+				{Key: "key", State: Abandoned, Context: fns[first]},
+				{Key: "key", Callers: 2, State: others, Context: fns[second]},
+			}, inFlight(g))
+
+			leave[second][1]()
+			requireReturned(t, canceled, calls[second][1])
+			jobs[second].end <- 1
+			requireReturned(t, outcome{val: 1}, calls[second][0])
+			require.NoError(t, fns[second].Err())
+			if !forgottenFirst {
+				next := call(t.Context(), g, valueWith("next"))
+				requireWaiting(t, next)
+				jobs[first].end <- nil
+				requireReturned(t, outcome{val: "next"}, next)
+			} else {
+				requireReturned(t, outcome{val: "next"}, call(t.Context(), g, valueWith("next")))
+				jobs[first].end <- nil
+			}
+			synctest.Wait()
+			leave[second][0]()
+		}
 	})
+}
+
+// fn may print its context, whose party belongs to the owner. The race detector sees it,
+// too.
+func TestFnPrintsItsContextWhileCallsComeAndGo(t *testing.T) {
+	for name, lead := range contextKinds {
+		t.Run(name, func(t *testing.T) {
+			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
+				text := func(ctx context.Context) string { return fmt.Sprintf("%v %+v", ctx, ctx) }
+				begun, stop := make(chan struct{}), make(chan struct{})
+				ended := lead(t.Context(), g, func(ctx context.Context) (any, error) {
+					before := text(ctx)
+					close(begun)
+					for {
+						assert.Equal(t, before, text(ctx))
+						select {
+						case <-stop:
+							return nil, nil
+						default:
+							runtime.Gosched()
+						}
+					}
+				})
+				<-begun
+				for range 10 {
+					g.DoContext(endsAfterFirstCheck(), "key", neverWith(t))
+					g.DoChan("key", never(t))
+				}
+				close(stop)
+				<-ended
+			})
+		})
+	}
 }
 
 // Endings.
@@ -680,14 +425,7 @@ func TestContextCallsEndAsFnEnds(t *testing.T) {
 
 // Races that the owner decides.
 
-// afterStall blocks the owner of g until open is called. When step returns, the messages
-// of that step are in the mailbox, so the owner handles them in the order of the steps.
-func afterStall(t *testing.T, g group[string, any]) (step func(func()), open func()) {
-	gate := stallOwner(t, g.of("key"))
-	return func(do func()) { do(); synctest.Wait() }, func() { close(gate); synctest.Wait() }
-}
-
-func TestLeaveBeforeDone(t *testing.T) {
+func TestLeaveBeforeLand(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		j := newJob()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -703,7 +441,7 @@ func TestLeaveBeforeDone(t *testing.T) {
 	})
 }
 
-func TestLeaveAfterDoneGetsTheResult(t *testing.T) {
+func TestLeaveAfterLandGetsTheResult(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		j := newJob()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -730,11 +468,11 @@ func TestCallThatLeavesTooLateReturnsWhenTheOwnerHasAnswered(t *testing.T) {
 		synctest.Wait()
 		late := call(ctx, g, j.run)
 		requireWaiting(t, late, stays)
-		step, afterDone := afterStall(t, g)
+		step, afterLand := afterStall(t, g)
 		step(func() { j.end <- 1 })
 		step, afterLeave := afterStall(t, g)
 		step(cancel)
-		afterDone()
+		afterLand()
 		assert.Equal(t, outcome{val: 1, shared: true}, <-stays)
 		requireWaiting(t, late)
 		afterLeave()
@@ -742,14 +480,14 @@ func TestCallThatLeavesTooLateReturnsWhenTheOwnerHasAnswered(t *testing.T) {
 	})
 }
 
-// Between the answer to done and the landing of each waiter, the flight is no
-// longer the owner's. Here the test is the leader.
-func TestLeaveBetweenDoneAndTheLandingGetsTheResult(t *testing.T) {
+// Between the answer to land and the waking of the callers, the party is no longer the
+// owner's. Here the test is the leader.
+func TestLeaveBeforeTheCallersAreWokenGetsTheResult(t *testing.T) {
 	for name, ownerLives := range map[string]bool{"owner alive": true, "at rest": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var g Group
-				_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", turn: newTurn()})
+				_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key"})
 				ctx, cancel := context.WithCancel(t.Context())
 				late := doContext(ctx, &g, neverWith(t))
 				requireWaiting(t, late)
@@ -757,15 +495,15 @@ func TestLeaveBetweenDoneAndTheLandingGetsTheResult(t *testing.T) {
 				if ownerLives {
 					other, _ = g.address.Claim()
 				}
-				g.address.Leave(f).Send(done[string, any]{f})
-				<-f.turn
+				f.answers = newAnswers()
+				g.address.Exit(f).Send(land[string, any]{f})
+				<-f.answers
 				cancel()
 				requireWaiting(t, late)
-				f.waiters.result = result[any]{val: 1, shared: true}
-				f.waiters.release()
+				f.party.wake(&result[any]{val: 1, shared: true})
 				assert.Equal(t, outcome{val: 1, shared: true}, <-late)
 				if ownerLives {
-					other.Send(newForget[string, any]("key", false))
+					other.Send(&forget[string, any]{"key", false, make(chan bool, 1)})
 				}
 				synctest.Wait()
 				requireRest(t, &g)
@@ -780,26 +518,17 @@ func TestLeaveInALaterActivation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
 		assert.Equal(t, outcome{val: 1}, <-doContext(t.Context(), &g, valueWith(1)))
-		l := &leaver[string, any]{turn: newTurn(), flight: &flight[string, any]{key: "key"}}
+		l := &leaver[string, any]{answers: newAnswers(), party: newParty[string, any]("key", true)}
 		j := newJob()
 		later := doContext(t.Context(), &g, j.run)
 		j.requireBegun(t)
 		a, _ := g.address.Claim()
 		a.Send(leave[string, any]{l})
-		<-l.turn
+		<-l.answers
 		assert.False(t, l.left)
 		requireWaiting(t, later)
 		j.end <- 2
 		assert.Equal(t, outcome{val: 2}, <-later)
-	})
-}
-
-// started makes a call in a new goroutine, because a blocked owner blocks
-// DoChanContext, too.
-func started(call contextCall, ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
-	return goCall(func() (any, error, bool) {
-		o := <-call(ctx, g, fn)
-		return o.val, o.err, o.shared
 	})
 }
 
@@ -889,14 +618,14 @@ func TestFnDoesNotBeginIfAllHaveLeftBeforeItsGoroutineRuns(t *testing.T) {
 	onBoth(t, func(t *testing.T, g group[string, any]) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &g.of("key").address
-			l := newLone(g.of("key").request(t.Context(), nil))
-			_, f := d.ClaimOrEnter(flight[string, any]{key: "key", waiters: &l.waiters})
-			l.leaver.flight = f
+			r := g.of("key").request(t.Context(), neverWith(t))
+			l := newLone("key", &r)
+			_, f := d.ClaimOrEnter(flight[string, any]{key: "key", party: l.party})
 			ended := make(chan struct{})
 			close(ended)
-			waitOrLeave(d, &l.leaver, ended)
-			require.True(t, l.leaver.left)
-			host(nil, f, neverWith(t))
+			waitOrLeave(d, l, ended)
+			require.True(t, l.left)
+			leader[string, any]{f, d, nil, true}.host(false, neverWith(t))
 			synctest.Wait()
 			requireRest(t, g)
 		})
@@ -904,29 +633,6 @@ func TestFnDoesNotBeginIfAllHaveLeftBeforeItsGoroutineRuns(t *testing.T) {
 }
 
 // Contexts that users have written.
-
-// A written is a context whose Done and Err come from a test.
-type written struct {
-	context.Context
-	done func() <-chan struct{}
-	err  func() error
-}
-
-func (w written) Done() <-chan struct{} { return w.done() }
-func (w written) Err() error            { return w.err() }
-
-// endsAfterFirstCheck returns a context that is not done when a call begins, but is
-// done as soon as the call waits.
-func endsAfterFirstCheck() context.Context {
-	done := make(chan struct{})
-	close(done)
-	var err error
-	return written{context.Background(), func() <-chan struct{} { return done }, func() error {
-		before := err
-		err = context.Canceled
-		return before
-	}}
-}
 
 func TestContextWhoseDoneChanges(t *testing.T) {
 	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
@@ -974,16 +680,121 @@ func TestContextWhoseErrBlocks(t *testing.T) {
 	})
 }
 
-func TestCallWhoseKeyDoesNotEqualItselfMayLeave(t *testing.T) {
-	withAndWithoutOwner(t, any("other"), func(t *testing.T, g group[any, any]) {
-		ctx, cancel := context.WithCancel(t.Context())
+// It may be done without an error, or have a cause besides.
+func TestCallThatLeavesReturnsTheErrOfItsContext(t *testing.T) {
+	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 		j := newJob()
-		left := g.DoChanContext(ctx, math.NaN(), j.run)
+		flight := goDo(g, "key", j.plain)
+		j.requireBegun(t)
+		for name, test := range contextsThatEnd {
+			ctx, end := test.begin(t)
+			left := call(ctx, g, neverWith(t))
+			requireWaiting(t, left)
+			end()
+			assert.Equal(t, outcome{err: test.err}, <-left, name)
+			assert.Equal(t, outcome{err: test.err}, <-call(ctx, g, neverWith(t)), name)
+		}
+		requireWaiting(t, flight)
+		j.end <- 1
+		assert.Equal(t, outcome{val: 1}, <-flight)
+	})
+}
+
+// The panic is the caller's, and the call leaves nothing behind.
+func TestContextThatPanics(t *testing.T) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
+		requirePanics := func() {
+			for _, method := range []string{"Value", "Done", "Err"} {
+				ctx := panicking(t.Context(), method)
+				assert.PanicsWithValue(t, method, func() { g.DoContext(ctx, "key", neverWith(t)) })
+				assert.PanicsWithValue(t, method, func() { g.DoChanContext(ctx, "key", neverWith(t)) })
+			}
+		}
+		requirePanics()
+		assert.Empty(t, inFlight(g))
+		j := newJob()
+		flight := doContext(t.Context(), g, j.run)
+		j.requireBegun(t)
+		requirePanics()
+		assert.Equal(t, 1, inFlight(g)[0].Callers)
+		j.end <- 1
+		assert.Equal(t, outcome{val: 1}, <-flight)
+	})
+}
+
+// The call has left, although it returns in an unusual way.
+func TestContextThatPanicsWhenItsCallHasLeft(t *testing.T) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
+		ctx, cancel := context.WithCancel(t.Context())
+		errs := written{ctx, ctx.Done, func() error {
+			if ctx.Err() != nil {
+				panic("Err")
+			}
+			return nil
+		}}
+		j := newJob()
+		first, second := doContext(errs, g, j.run), doContext(errs, g, j.run)
 		fn := j.requireBegun(t)
 		cancel()
-		assert.Equal(t, Result{Err: context.Canceled}, <-left)
+		assert.Equal(t, outcome{panicked: "Err"}, <-first)
+		assert.Equal(t, outcome{panicked: "Err"}, <-second)
 		requireAbandoned(t, fn)
 		j.end <- nil
+	})
+}
+
+// The methods of a context are called where a panic has somewhere to go. One of the host
+// is the flight's, as one of fn is.
+func TestContextThatPanicsWhenItsFlightBegins(t *testing.T) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
+		old := abandon(t, g)
+		method := "none yet"
+		first := doContext(panics{t.Context(), &method}, g, neverWith(t))
+		requireWaiting(t, first)
+		second := doContext(t.Context(), g, neverWith(t))
+		requireWaiting(t, second)
+		method = "Value"
+		old.end <- nil
+		for _, ended := range []<-chan outcome{first, second} {
+			o := <-ended
+			require.IsType(t, &PanicError{}, o.panicked)
+			assert.Equal(t, "Value", o.panicked.(*PanicError).Value)
+		}
+	})
+}
+
+// Keys that do not equal themselves.
+
+func TestCallWhoseKeyDoesNotEqualItselfMayLeave(t *testing.T) {
+	withAndWithoutOwner(t, any("other"), func(t *testing.T, g group[any, any]) {
+		calls := map[string]contextCall{
+			"DoContext": func(ctx context.Context, _ group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
+				return goCall(func() (any, error, bool) { return g.DoContext(ctx, math.NaN(), fn) })
+			},
+			"DoChanContext": func(ctx context.Context, _ group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
+				return received(g.DoChanContext(ctx, math.NaN(), fn))
+			},
+		}
+		for name, call := range calls {
+			ctx, cancel := context.WithCancel(t.Context())
+			leaves, stays, never := newJob(), newJob(), newJob()
+			left := call(ctx, nil, leaves.run)
+			lone := call(t.Context(), nil, stays.run)
+			neverLeaves := call(context.Background(), nil, never.run)
+			fn := leaves.requireBegun(t)
+			cancel()
+			assert.Equal(t, canceled, <-left, name)
+			requireAbandoned(t, fn)
+			assert.NoError(t, stays.requireBegun(t).Err())
+			fn = never.requireBegun(t)
+			assert.Nil(t, fn.Done())
+			requireReturned(t, outcome{val: "nested"}, call(fn, nil, valueWith("nested")))
+			leaves.end <- nil
+			stays.end <- "stays"
+			never.end <- "never leaves"
+			assert.Equal(t, outcome{val: "stays"}, <-lone, name)
+			assert.Equal(t, outcome{val: "never leaves"}, <-neverLeaves, name)
+		}
 	})
 }
 
@@ -1002,16 +813,24 @@ func TestContextCollectsNothingFromCallsThatHaveReturned(t *testing.T) {
 }
 
 func TestStuckFlightDoesNotGrowWhileCallersComeAndGo(t *testing.T) {
-	for name, abandoned := range map[string]bool{"in flight": false, "abandoned": true} {
+	for name, test := range map[string]struct{ abandoned, stays bool }{
+		"in flight":                       {false, false},
+		"in flight, another stays":        {false, true},
+		"abandoned":                       {true, false},
+		"abandoned, another stays behind": {true, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			var g Group
 			stuck := newJob()
 			ctx, cancel := context.WithCancel(t.Context())
 			first := g.DoChanContext(ctx, "key", stuck.run)
 			<-stuck.begun
-			if abandoned {
+			if test.abandoned {
 				cancel()
 				<-first
+			}
+			if test.stays {
+				g.DoChanContext(t.Context(), "key", valueWith(nil))
 			}
 			requireSmallGrowth(t, func() {
 				_, err, _ := g.DoContext(endsAfterFirstCheck(), "key", neverWith(t))

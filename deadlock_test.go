@@ -14,7 +14,7 @@ import (
 type nest struct {
 	group[string, any]
 	ctx    context.Context // of the outermost calls
-	keys   []string        // of one shard; a circle through several is not detected
+	keys   []string        // of one shard, as circles through several are not detected; "key" is the first
 	doChan bool            // nested calls are DoChanContexts
 }
 
@@ -52,8 +52,9 @@ func inNests(t *testing.T, test func(*testing.T, nest)) {
 					if canEnd {
 						n.ctx = t.Context()
 					}
+					n.keys = []string{"key"}
 					for i := 0; len(n.keys) < 4; i++ {
-						if key := strconv.Itoa(i); g.of(key) == g.of("0") {
+						if key := strconv.Itoa(i); g.of(key) == g.of("key") {
 							n.keys = append(n.keys, key)
 						}
 					}
@@ -64,22 +65,35 @@ func inNests(t *testing.T, test func(*testing.T, nest)) {
 	}
 }
 
+// begin makes an outermost call, and returns its job, and a context to make nested calls
+// with, which does not end.
+func (n nest) begin(t *testing.T, key string) (job, context.Context) {
+	t.Helper()
+	j := newJob()
+	n.goCall(key, j.run)
+	return j, context.WithoutCancel(j.requireBegun(t))
+}
+
+// abandon is begin, of a flight that all callers have left.
+func (n nest) abandon(t *testing.T, key string) (job, context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	j := newJob()
+	left := goCall(func() (any, error, bool) { return n.DoContext(ctx, key, j.run) })
+	fn := j.requireBegun(t)
+	cancel()
+	require.Equal(t, canceled, <-left)
+	requireAbandoned(t, fn)
+	return j, context.WithoutCancel(fn)
+}
+
 var deadlock = outcome{err: ErrDeadlock}
 
 func TestCallThatWouldWaitForItsOwnFlight(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
-		for name, derive := range map[string]func(context.Context) context.Context{
-			"fn's context": func(ctx context.Context) context.Context { return ctx },
-			"with a value": func(ctx context.Context) context.Context { return context.WithValue(ctx, contextKey{}, 1) },
-			"with a cancel": func(ctx context.Context) context.Context {
-				ctx, cancel := context.WithCancel(ctx)
-				t.Cleanup(cancel)
-				return ctx
-			},
-			"without a cancel": context.WithoutCancel,
-		} {
+		for name, derive := range derivations {
 			assert.Equal(t, deadlock, <-n.goCall(n.keys[0], func(ctx context.Context) (any, error) {
-				return n.call(derive(ctx), n.keys[0], neverWith(t))
+				return n.call(derive(t, ctx), n.keys[0], neverWith(t))
 			}), name)
 			synctest.Wait()
 		}
@@ -199,7 +213,324 @@ func TestAbandonedFunctionMayNotWaitForItsOwnEnd(t *testing.T) {
 	})
 }
 
+// Whoever leads the next flight, the calls on it wait for the abandoned one.
+func TestCircleThroughANextFlightThatACallHasTakenOver(t *testing.T) {
+	for _, kind := range staying {
+		t.Run(kind, func(t *testing.T) {
+			inNests(t, func(t *testing.T, n nest) {
+				a, x := n.keys[0], n.keys[1]
+				jobX, inX := n.begin(t, x)
+				oldA, inA := n.abandon(t, a)
+				newA := newJob()
+				fromX := n.goNested(inX, a, newA.run)
+				requireWaiting(t, fromX)
+				takesOver := kinds[kind](t.Context(), n, newA.run)
+				requireWaiting(t, takesOver)
+				requireReturned(t, deadlock, n.goNested(inA, x, neverWith(t)))
+
+				oldA.end <- nil
+				fn := newA.requireBegun(t)
+				late := n.goNested(inA, x, neverWith(t))
+				requireWaiting(t, late) // nothing waits for oldA any more
+				fromNewA := n.goNested(context.WithoutCancel(fn), x, neverWith(t))
+				if fn.Value(originKey{}) != nil {
+					requireReturned(t, deadlock, fromNewA)
+				} else { // the fn of a Do gets no context
+					requireWaiting(t, fromNewA)
+				}
+
+				newA.end <- "a"
+				requireReturned(t, outcome{val: "a"}, fromX)
+				requireReturned(t, outcome{val: "a", shared: true}, takesOver)
+				jobX.end <- "x"
+				requireReturned(t, outcome{val: "x"}, late)
+			})
+		})
+	}
+}
+
+func TestNestedCallThatTakesTheNextFlightOver(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, x := n.keys[0], n.keys[1]
+		jobX, inX := n.begin(t, x)
+		oldA, inA := n.abandon(t, a)
+		newA := newJob()
+		stranger := doContext(t.Context(), n, neverWith(t))
+		requireWaiting(t, stranger)
+		fromX := n.goNested(inX, a, newA.run) // never leaves
+		requireWaiting(t, fromX)
+		requireReturned(t, deadlock, n.goNested(inA, x, neverWith(t)))
+		oldA.end <- nil
+		fn := newA.requireBegun(t)
+		requireReturned(t, deadlock, n.goNested(fn, x, neverWith(t)))
+		newA.end <- "a"
+		requireReturned(t, outcome{val: "a"}, fromX)
+		requireReturned(t, outcome{val: "a", shared: true}, stranger)
+		jobX.end <- nil
+	})
+}
+
+// The calls on a forgotten flight still wait for it.
+func TestCircleThroughAForgottenFlight(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		x, b := n.keys[0], n.keys[1]
+		jobX, inX := n.begin(t, x)
+		oldB, inOldB := n.begin(t, b)
+		fromX := n.goNested(inX, b, neverWith(t))
+		requireWaiting(t, fromX)
+		n.Forget(b)
+		requireReturned(t, deadlock, n.goNested(inOldB, x, neverWith(t)))
+		newB, inNewB := n.begin(t, b)
+		fromNewB := n.goNested(inNewB, x, neverWith(t))
+		requireWaiting(t, fromNewB)
+		requireReturned(t, deadlock, n.goNested(inX, b, neverWith(t)))
+
+		oldB.end <- "old b"
+		requireReturned(t, outcome{val: "old b"}, fromX)
+		jobX.end <- "x"
+		requireReturned(t, outcome{val: "x"}, fromNewB)
+		newB.end <- nil
+	})
+}
+
+// The search for a circle takes time in proportion to the flights, not to the paths.
+func TestCircleSearchVisitsEachFlightOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := nest{group: new(Group), ctx: context.Background()}
+		var jobs []job
+		nested := func(ctx context.Context, key string) context.Context {
+			j := newJob()
+			n.goNested(ctx, key, j.run)
+			jobs = append(jobs, j)
+			return j.requireBegun(t)
+		}
+		top := nested(context.Background(), "top")
+		in := top
+		for level := range 40 { // with 2 paths through each
+			left, right := nested(in, "left "+strconv.Itoa(level)), nested(in, "right "+strconv.Itoa(level))
+			in = nested(left, "below "+strconv.Itoa(level))
+			n.goNested(right, "below "+strconv.Itoa(level), neverWith(t))
+			synctest.Wait()
+		}
+		j, _ := n.begin(t, "other")
+		joined := n.goNested(in, "other", neverWith(t))
+		requireWaiting(t, joined)
+		requireReturned(t, deadlock, n.goNested(in, "top", neverWith(t)))
+		j.end <- 1
+		requireReturned(t, outcome{val: 1}, joined)
+		for _, j := range jobs {
+			j.end <- nil
+		}
+	})
+}
+
 // What looks like a circle, but is not.
+
+// A flight that no call has joined is no part of a circle, and is not mistaken for another
+// of its kind, such as a next flight that a Do leads.
+func TestFlightThatNoCallHasJoinedClosesNoCircle(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		for _, lead := range []func(fn func() (any, error)) <-chan outcome{
+			func(fn func() (any, error)) <-chan outcome { return goDo(n, n.keys[1], fn) },
+			func(fn func() (any, error)) <-chan outcome { return received(n.DoChan(n.keys[1], fn)) },
+		} {
+			a, b, x := n.keys[0], n.keys[1], n.keys[2]
+			oldA, inA := n.abandon(t, a)
+			newA := goDo(n, a, value("new a"))
+			jobB := newJob()
+			plain := lead(jobB.plain)
+			jobB.requireBegun(t)
+			requireWaiting(t, newA, plain)
+			joined := n.goNested(inA, b, neverWith(t))
+			requireWaiting(t, joined)
+			jobB.end <- "b"
+			requireReturned(t, outcome{val: "b"}, joined)
+			requireReturned(t, outcome{val: "b", shared: true}, plain)
+
+			jobX, inX := n.begin(t, x)
+			fromA := n.goNested(inA, x, neverWith(t))
+			plain = lead(jobB.plain)
+			jobB.requireBegun(t)
+			requireWaiting(t, newA, fromA, plain)
+			joined = n.goNested(inX, b, neverWith(t))
+			requireWaiting(t, joined)
+			jobB.end <- "b"
+			requireReturned(t, outcome{val: "b"}, joined)
+			requireReturned(t, outcome{val: "b", shared: true}, plain)
+
+			jobX.end <- "x"
+			requireReturned(t, outcome{val: "x"}, fromA)
+			oldA.end <- nil
+			requireReturned(t, outcome{val: "new a"}, newA)
+			synctest.Wait()
+		}
+	})
+}
+
+// After Forget nothing waits for the abandoned function, which may then wait for what
+// waits for the next flight.
+func TestNextFlightThatForgetHasBegunWaitsForNothing(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, x := n.keys[0], n.keys[1]
+		jobX, inX := n.begin(t, x)
+		oldA, inA := n.abandon(t, a)
+		newA := newJob()
+		fromX := n.goNested(inX, a, newA.run)
+		requireWaiting(t, fromX)
+		n.Forget(a)
+		fn := newA.requireBegun(t)
+		fromOldA := n.goNested(inA, x, neverWith(t))
+		requireWaiting(t, fromOldA)
+		requireReturned(t, deadlock, n.goNested(fn, x, neverWith(t)))
+		newA.end <- "a"
+		requireReturned(t, outcome{val: "a"}, fromX)
+		jobX.end <- "x"
+		requireReturned(t, outcome{val: "x"}, fromOldA)
+		oldA.end <- nil
+	})
+}
+
+func TestFlightOfAForgottenKeyClosesNoCircle(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		x, b := n.keys[0], n.keys[1]
+		oldX, inOldX := n.begin(t, x)
+		jobB, inB := n.begin(t, b)
+		fromOldX := n.goNested(inOldX, b, neverWith(t))
+		requireWaiting(t, fromOldX)
+		n.Forget(x)
+		requireReturned(t, outcome{val: "own"}, n.goNested(inB, x, valueWith("own")))
+		newX, inNewX := n.begin(t, x)
+		fromB := n.goNested(inB, x, neverWith(t))
+		requireWaiting(t, fromB)
+		requireReturned(t, deadlock, n.goNested(inNewX, b, neverWith(t)))
+		newX.end <- "new x"
+		requireReturned(t, outcome{val: "new x"}, fromB)
+		jobB.end <- "b"
+		requireReturned(t, outcome{val: "b"}, fromOldX)
+		oldX.end <- nil
+	})
+}
+
+// The call that is refused does not wait.
+func TestCallThatIsRefusedClosesNoCircle(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, b := n.keys[0], n.keys[1]
+		jobA, inA := n.begin(t, a)
+		jobB, inB := n.begin(t, b)
+		short, cancel := context.WithCancel(inA)
+		leaves := n.goNested(short, b, neverWith(t))
+		requireWaiting(t, leaves)
+		requireReturned(t, deadlock, n.goNested(inB, a, neverWith(t)))
+		cancel()
+		requireReturned(t, canceled, leaves)
+		again := n.goNested(inA, b, neverWith(t))
+		requireWaiting(t, again)
+		requireReturned(t, deadlock, n.goNested(inB, a, neverWith(t)))
+		jobB.end <- "b"
+		requireReturned(t, outcome{val: "b"}, again)
+		jobA.end <- nil
+	})
+}
+
+func TestNestedCallLeavesTheNextFlight(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, x := n.keys[0], n.keys[1]
+		for _, strangers := range []int{0, 1} { // who stay on the next flight
+			jobX, inX := n.begin(t, x)
+			oldA, inA := n.abandon(t, a)
+			newA := newJob()
+			short, cancel := context.WithCancel(inX)
+			leaves := n.goNested(short, a, newA.run)
+			requireWaiting(t, leaves)
+			var stay []<-chan outcome
+			for range strangers {
+				stay = append(stay, doContext(t.Context(), n, newA.run))
+			}
+			requireWaiting(t, stay...)
+			requireReturned(t, deadlock, n.goNested(inA, x, neverWith(t)))
+			cancel()
+			requireReturned(t, canceled, leaves)
+			fromA := n.goNested(inA, x, neverWith(t))
+			requireWaiting(t, append(stay, fromA)...)
+			jobX.end <- "x"
+			requireReturned(t, outcome{val: "x"}, fromA)
+			oldA.end <- nil
+			newA.end <- "a"
+			for _, ended := range stay {
+				requireReturned(t, outcome{val: "a"}, ended)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
+func TestNestedCallLeavesAForgottenFlight(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		x, b := n.keys[0], n.keys[1]
+		jobX, inX := n.begin(t, x)
+		jobB, inB := n.begin(t, b)
+		short, cancel := context.WithCancel(inX)
+		leaves := n.goNested(short, b, neverWith(t))
+		requireWaiting(t, leaves)
+		n.Forget(b)
+		cancel()
+		requireReturned(t, canceled, leaves)
+		fromB := n.goNested(inB, x, neverWith(t))
+		requireWaiting(t, fromB)
+		jobX.end <- "x"
+		requireReturned(t, outcome{val: "x"}, fromB)
+		jobB.end <- nil
+	})
+}
+
+// The owner has taken away what it knew of the nested call when the flight landed.
+func TestNestedCallLeavesTooLate(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		jobX, inX := n.begin(t, n.keys[1])
+		jobA, _ := n.begin(t, n.keys[0])
+		short, cancel := context.WithCancel(inX)
+		late := n.goNested(short, n.keys[0], neverWith(t))
+		requireWaiting(t, late)
+		step, open := afterStall(t, n)
+		step(func() { jobA.end <- "a" })
+		step(cancel)
+		open()
+		requireReturned(t, outcome{val: "a"}, late)
+		jobX.end <- nil
+	})
+}
+
+func TestCallsWithAContextThatHasOutlivedItsFlightComeAndGo(t *testing.T) {
+	inNests(t, func(t *testing.T, n nest) {
+		a, b, c := n.keys[0], n.keys[1], n.keys[2]
+		jobA, inA := n.begin(t, a)
+		jobB, inB := n.begin(t, b)
+		earlyCtx, leaveEarly := context.WithCancel(inA)
+		early := n.goNested(earlyCtx, b, neverWith(t)) // outlived only while it waits
+		requireWaiting(t, early)
+		jobA.end <- nil
+		synctest.Wait()
+
+		lateCtx, leaveLate := context.WithCancel(inA)
+		jobC := newJob()
+		joins, begins := n.goNested(lateCtx, b, neverWith(t)), n.goNested(lateCtx, c, jobC.run)
+		inC := context.WithoutCancel(jobC.requireBegun(t))
+		requireWaiting(t, early, joins, begins)
+		newA, _ := n.begin(t, a)
+		for _, in := range []context.Context{inB, inC} {
+			requireWaiting(t, n.goNested(in, a, neverWith(t)))
+		}
+		leaveEarly()
+		requireReturned(t, canceled, early)
+		leaveLate()
+		requireReturned(t, canceled, joins)
+		requireReturned(t, canceled, begins)
+		for _, j := range []job{newA, jobB, jobC} {
+			j.end <- nil
+			synctest.Wait()
+		}
+	})
+}
 
 func TestFlightMayBeWaitedForOnSeveralPaths(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {

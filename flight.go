@@ -7,10 +7,113 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 )
 
-// This file is the leader's side of a flight: it runs fn, lands, and releases the
-// waiters.
+// This file has the flight: how its leader runs fn and lands it, and what its callers get.
+
+// A flight is one execution of a function.
+type flight[K comparable, V any] struct {
+	// Immutable:
+	key K
+
+	// Owned by the owner while it handles a message of the leader, or of a call that will
+	// lead; else by the leader:
+	answers chan struct{}    // where the leader waits for answers; nil before it needs one
+	results chan ResultOf[V] // where the leader's caller waits, if it called DoChan
+
+	// Written once, by the owner or before the owner sees the flight:
+	party *party[K, V] // nil until it is needed: for fn's context, a caller, or Forget
+}
+
+// callers returns how many calls get the result of f.
+func (f *flight[K, V]) callers() int {
+	p := f.party
+	if p == nil {
+		return 1 // the leader
+	}
+	n := p.waiting + len(p.channels)
+	if !p.hosted {
+		n++
+	}
+	return n
+}
+
+// next returns the flight that begins when f lands or is forgotten, or nil.
+func (f *flight[K, V]) next() *nextFlight[K, V] {
+	if f.party == nil {
+		return nil
+	}
+	return f.party.next
+}
+
+// A leader is the goroutine that runs the fn of a flight.
+type leader[K comparable, V any] struct {
+	flight     *flight[K, V]
+	address    *address[K, V]
+	activation *activation[K, V] // where the leader has a claim; nil if it is alone
+	begun      bool              // if false, the leader waits for one more answer
+}
+
+// lead runs fn and lands the flight, however fn ends. It does not return if fn calls
+// Goexit. It leaves the result in res.
+func (l leader[K, V]) lead(fn func() (V, error), res *result[V]) {
+	if !l.begun {
+		<-l.flight.answers
+	}
+	res.ending = goexited // unless run returns
+	defer func() {
+		if res.ending == goexited {
+			res.err = ErrGoexit
+		}
+		l.land(res)
+	}()
+	res.ending = res.run(fn)
+}
+
+// host leads for calls that may leave, in a goroutine of its own. It does not call fn if fn's
+// context has ended. byOwner says that the owner has started the goroutine: then it gets the
+// profiler labels of the requester's context, in place of the owner's.
+func (l leader[K, V]) host(byOwner bool, fn func(context.Context) (V, error)) {
+	ctx := l.flight.party.context
+	l.lead(func() (v V, err error) {
+		if byOwner {
+			pprof.SetGoroutineLabels(l.flight.party.values)
+		}
+		if err := ctx.Err(); err != nil {
+			return v, err
+		}
+		return fn(ctx)
+	}, new(result[V]))
+}
+
+// land frees the key and then gives res to all callers.
+func (l leader[K, V]) land(res *result[V]) {
+	f, a := l.flight, l.activation
+	if a == nil {
+		a = l.address.Exit(f)
+	}
+	if a != nil {
+		if f.answers == nil {
+			f.answers = newAnswers()
+		}
+		a.Send(land[K, V]{f})
+		<-f.answers
+	}
+	p, callers := f.party, f.callers()
+	res.shared = callers > 1
+
+	if res.ending == panicked && (callers == 0 || f.results != nil || p != nil && p.channels != nil) {
+		go panic(res.err) // where nothing can recover it
+		select {}         // keep this goroutine in the crash dump
+	}
+	if f.results != nil {
+		f.results <- res.forChan()
+	}
+	if p != nil {
+		p.wake(res)
+	}
+}
 
 // ErrGoexit is the error that the channel of a DoChan or DoChanContext receives when fn,
 // instead of returning, called [runtime.Goexit].
@@ -23,9 +126,7 @@ type PanicError struct {
 }
 
 // Error returns the value and, after a blank line, the stack.
-func (p *PanicError) Error() string {
-	return fmt.Sprintf("%v\n\n%s", p.Value, p.Stack)
-}
+func (p *PanicError) Error() string { return fmt.Sprintf("%v\n\n%s", p.Value, p.Stack) }
 
 // Unwrap returns the value if it is an error, else nil.
 func (p *PanicError) Unwrap() error {
@@ -36,8 +137,8 @@ func (p *PanicError) Unwrap() error {
 // newPanicError must be called while the stack still shows the panic.
 func newPanicError(value any) *PanicError {
 	stack := debug.Stack()
-	// The first line names a goroutine and its state, which will be wrong by the
-	// time the stack is read.
+	// The first line names a goroutine and its state, which will be wrong by the time the
+	// stack is read.
 	if _, rest, ok := bytes.Cut(stack, []byte("\n")); ok {
 		stack = rest
 	}
@@ -50,11 +151,11 @@ type ending uint8
 const (
 	returned ending = iota
 	panicked        // err is a *PanicError
-	exited          // err is ErrGoexit
+	goexited        // err is ErrGoexit
 )
 
-// A result is what all calls on a flight get. The ending is kept apart from err
-// because fn may return any error, even a *PanicError or ErrGoexit.
+// A result is what all calls on a flight get. The ending is kept apart from err because fn
+// may return any error, even a *PanicError or ErrGoexit.
 type result[V any] struct {
 	val    V
 	err    error
@@ -67,7 +168,7 @@ func (r *result[V]) deliver() (v V, err error, shared bool) {
 	switch r.ending {
 	case panicked:
 		panic(r.err)
-	case exited:
+	case goexited:
 		runtime.Goexit()
 	}
 	return r.val, r.err, r.shared
@@ -87,110 +188,4 @@ func (r *result[V]) run(fn func() (V, error)) (e ending) {
 	r.val, r.err = fn()
 	e = returned
 	return e
-}
-
-// lead runs fn as the leader of f, and lands f however fn ends. It does not
-// return if fn calls Goexit. It leaves the result in res.
-//
-// The leader has a claim in a, or, if a is nil, is alone at d.
-func lead[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], fn func() (V, error), res *result[V]) {
-	res.ending = exited // unless run returns
-	defer func() {
-		if res.ending == exited {
-			res.err = ErrGoexit
-			land(d, a, f, res)
-		}
-	}()
-	res.ending = res.run(fn)
-	land(d, a, f, res)
-}
-
-// leadChan is the goroutine that leads a flight for DoChan. c is nil if the flight
-// began alone.
-func leadChan[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], c *call[K, V], fn func() (V, error)) {
-	if c != nil && c.answer == standby {
-		<-c.turn
-	}
-	lead(d, a, f, fn, new(result[V]))
-}
-
-// host is the goroutine that leads a flight for calls that may leave. It does not call
-// fn if all have left before.
-func host[K comparable, V any](a *activation[K, V], f *flight[K, V], fn func(context.Context) (V, error)) {
-	w := f.waiters
-	withContext := func() (v V, err error) {
-		if err := w.context.Err(); err != nil {
-			return v, err
-		}
-		return fn(w.context)
-	}
-	lead(w.group, a, f, withContext, &w.result)
-}
-
-// land frees the key and then gives res to all callers that wait for it.
-func land[K comparable, V any](d *address[K, V], a *activation[K, V], f *flight[K, V], res *result[V]) {
-	if a == nil {
-		a = d.Leave(f)
-	}
-	if a != nil {
-		if f.turn == nil { // the leader has asked for no answer yet
-			f.turn = newTurn()
-		}
-		a.Send(done[K, V]{f})
-		<-f.turn
-	}
-	w, callers := f.waiters, f.callers()
-	res.shared = callers > 1
-
-	if res.ending == panicked && (callers == 0 || f.results != nil || w != nil && w.channels != nil) {
-		go panic(res.err) // where nothing can recover it
-		select {}         // keep this goroutine in the crash dump
-	}
-	if f.results != nil {
-		f.results <- res.forChan()
-	}
-	if w != nil {
-		w.result = *res
-		w.release()
-	}
-}
-
-// row is how many waiters one goroutine releases. It should be small compared with the
-// run queue of a processor, which has room for 256.
-const row = 64
-
-// release gives the result to all waiters: first to channels, in the order in which
-// their calls joined, then to the calls that wait for their turn. Of these, the leader
-// wakes the first of each row, and these wake the others: the waiter in seat 64 wakes
-// seats 65 to 127. To wake thousands takes milliseconds; in this way the processors
-// share them.
-func (w *waiters[K, V]) release() {
-	for _, results := range w.channels {
-		results <- w.result.forChan()
-	}
-	for first := 0; first < len(w.turns); first += row {
-		w.turns[first] <- struct{}{}
-	}
-	for first := 0; first < len(w.leavers); first += row {
-		w.leavers[first].turn <- struct{}{}
-	}
-}
-
-// restOfRow returns the waiters in a list that the one at a seat wakes when it is
-// released.
-func restOfRow[T any](seat int, list []T) []T {
-	if seat%row != 0 {
-		return nil
-	}
-	return list[seat+1 : min(seat+row, len(list))]
-}
-
-// await ends a Do that has joined, when the flight has landed. It has no reference to
-// the call, so a Do that waits does not keep its key and its fn.
-func (w *waiters[K, V]) await(turn chan struct{}, seat int) (v V, err error, shared bool) {
-	<-turn
-	for _, turn := range restOfRow(seat, w.turns) {
-		turn <- struct{}{}
-	}
-	return w.result.deliver()
 }

@@ -1,13 +1,9 @@
 package singleflight
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"math"
-	"os"
 	"os/exec"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
@@ -21,254 +17,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// Most tests run in a synctest bubble, where synctest.Wait returns once all goroutines
-// but the test's are blocked. A call whose fn has not begun by then waits for another's.
-
-// A group is a GroupOf or a ShardedOf.
-type group[K comparable, V any] interface {
-	Do(K, func() (V, error)) (V, error, bool)
-	DoChan(K, func() (V, error)) <-chan ResultOf[V]
-	DoContext(context.Context, K, func(context.Context) (V, error)) (V, error, bool)
-	DoChanContext(context.Context, K, func(context.Context) (V, error)) <-chan ResultOf[V]
-	Forget(K)
-	ForgetUnshared(K) bool
-	InFlight() []FlightOf[K]
-	Wait(context.Context) error
-
-	of(K) *GroupOf[K, V] // the group that has the key
-	all() []*GroupOf[K, V]
-}
-
-func (g *GroupOf[K, V]) of(K) *GroupOf[K, V] { return g }
-
-func (g *GroupOf[K, V]) all() []*GroupOf[K, V] { return []*GroupOf[K, V]{g} }
-
-func (s *ShardedOf[K, V]) all() (all []*GroupOf[K, V]) {
-	for i := range s.shards {
-		all = append(all, &s.shards[i].GroupOf)
-	}
-	return all
-}
-
-// onBoth runs test with a Group and with a Sharded.
-func onBoth[K comparable, V any](t *testing.T, test func(*testing.T, group[K, V])) {
-	t.Run("Group", func(t *testing.T) { test(t, new(GroupOf[K, V])) })
-	t.Run("Sharded", func(t *testing.T) { test(t, new(ShardedOf[K, V])) })
-}
-
-// withAndWithoutOwner runs test with groups at rest, whose first call needs no owner, and
-// with groups whose owners are kept alive by flights of the other key. Afterwards
-// the group must be at rest at once.
-func withAndWithoutOwner[K comparable, V any](t *testing.T, other K, test func(*testing.T, group[K, V])) {
-	onBoth(t, func(t *testing.T, g group[K, V]) {
-		t.Run("at rest", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				test(t, g)
-				synctest.Wait()
-				requireRest(t, g)
-			})
-		})
-		t.Run("owner alive", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				gate := make(chan struct{})
-				var landed []<-chan ResultOf[V]
-				for _, g := range g.all() {
-					landed = append(landed, g.DoChan(other, func() (v V, err error) {
-						<-gate
-						return v, nil
-					}))
-					requireOwner(t, g)
-				}
-				test(t, g)
-				close(gate)
-				for _, results := range landed {
-					<-results
-				}
-				synctest.Wait()
-				requireRest(t, g)
-			})
-		})
-	})
-}
-
-// requireRest must not be called while a call is in progress.
-func requireRest[K comparable, V any](t *testing.T, g group[K, V]) {
-	t.Helper()
-	for _, g := range g.all() {
-		_, ok := g.address.Claim()
-		require.False(t, ok, "the group is not at rest")
-	}
-}
-
-// requireOwner starts g's owner, if none runs, and returns how many flights can
-// be joined.
-func requireOwner[K comparable, V any](t *testing.T, g *GroupOf[K, V]) (flights int) {
-	t.Helper()
-	a, ok := g.address.Claim()
-	require.True(t, ok, "the group is at rest")
-	m := census[K, V]{make(chan int, 1)}
-	a.Send(m)
-	return <-m.flights
-}
-
-type census[K comparable, V any] struct{ flights chan int }
-
-func (m census[K, V]) Handle(o *owner[K, V]) {
-	n := len(stateOf(o).flights)
-	release(o)
-	m.flights <- n
-}
-
-// stallOwner blocks g's owner, as no message of the package does, until the
-// gate is closed. Messages sent meanwhile wait in the mailbox.
-func stallOwner(t *testing.T, g *Group) (gate chan struct{}) {
-	t.Helper()
-	a, ok := g.address.Claim()
-	require.True(t, ok, "the group is at rest")
-	gate = make(chan struct{})
-	a.Send(stall{gate})
-	return gate
-}
-
-type stall struct{ gate <-chan struct{} }
-
-func (m stall) Handle(o *owner[string, any]) {
-	<-m.gate
-	release(o)
-}
-
-// An outcome is how a Do ended.
-type outcome struct {
-	val      any
-	err      error
-	shared   bool
-	panicked any
-	exited   bool
-}
-
-// goDo calls g.Do in a new goroutine.
-func goDo(g group[string, any], key string, fn func() (any, error)) <-chan outcome {
-	return goCall(func() (any, error, bool) { return g.Do(key, fn) })
-}
-
-// goCall makes a call in a new goroutine.
-func goCall(call func() (any, error, bool)) <-chan outcome {
-	ended := make(chan outcome, 1)
-	go func() {
-		o := outcome{exited: true}
-		defer func() {
-			if o.panicked = recover(); o.panicked != nil {
-				o.exited = false
-			}
-			ended <- o
-		}()
-		o.val, o.err, o.shared = call()
-		o.exited = false
-	}()
-	return ended
-}
-
-// behind returns fn, blocked until the gate is closed.
-func behind(gate <-chan struct{}, fn func() (any, error)) func() (any, error) {
-	return func() (any, error) {
-		<-gate
-		return fn()
-	}
-}
-
-func value(v any) func() (any, error) {
-	return func() (any, error) { return v, nil }
-}
-
-func never(t *testing.T) func() (any, error) {
-	return func() (any, error) {
-		assert.Fail(t, "fn ran")
-		return nil, nil
-	}
-}
-
-var errFn = errors.New("fn failed")
-
-// endings are the ways in which fn can end, and what is promised for each.
-var endings = []struct {
-	name   string
-	fn     func() (any, error)
-	do     func(*testing.T, outcome) // what every Do does, apart from shared
-	doChan *Result                   // what every channel receives; nil: a crash
-}{
-	{
-		name:   "value",
-		fn:     value("value"),
-		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{val: "value", shared: o.shared}, o) },
-		doChan: &Result{Val: "value"},
-	},
-	{
-		name: "error",
-		fn:   func() (any, error) { return "partial", errFn },
-		do: func(t *testing.T, o outcome) {
-			assert.Equal(t, outcome{val: "partial", err: errFn, shared: o.shared}, o)
-		},
-		doChan: &Result{Val: "partial", Err: errFn},
-	},
-	{
-		// An error of this package is like any other if fn returns it.
-		name:   "ErrGoexit returned",
-		fn:     func() (any, error) { return 1, ErrGoexit },
-		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{val: 1, err: ErrGoexit, shared: o.shared}, o) },
-		doChan: &Result{Val: 1, Err: ErrGoexit},
-	},
-	{
-		name: "PanicError returned",
-		fn:   func() (any, error) { return 1, errReturned },
-		do: func(t *testing.T, o outcome) {
-			assert.Equal(t, outcome{val: 1, err: errReturned, shared: o.shared}, o)
-		},
-		doChan: &Result{Val: 1, Err: errReturned},
-	},
-	{
-		name:   "Goexit",
-		fn:     exit,
-		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{exited: true}, o) },
-		doChan: &Result{Err: ErrGoexit},
-	},
-	{
-		name:   "Goexit, and a panic on the way out",
-		fn:     func() (any, error) { defer panic("too late"); return exit() },
-		do:     func(t *testing.T, o outcome) { assert.Equal(t, outcome{exited: true}, o) },
-		doChan: &Result{Err: ErrGoexit},
-	},
-	{
-		name: "panic",
-		fn:   panicInFn,
-		do: func(t *testing.T, o outcome) {
-			require.IsType(t, &PanicError{}, o.panicked)
-			p := o.panicked.(*PanicError)
-			assert.Equal(t, errFn, p.Value)
-			assert.ErrorIs(t, p, errFn)
-			assert.Contains(t, string(p.Stack), "singleflight.panicInFn(")
-			assert.Regexp(t, `\ncreated by .* in goroutine \d+\n.*\n$`, string(p.Stack), "the whole stack")
-			assert.NotRegexp(t, `^goroutine \d+`, string(p.Stack))
-		},
-	},
-	{
-		name: "panic with nil",
-		fn:   func() (any, error) { panic(nil) },
-		do: func(t *testing.T, o outcome) {
-			require.IsType(t, &PanicError{}, o.panicked)
-			assert.IsType(t, &runtime.PanicNilError{}, o.panicked.(*PanicError).Value)
-		},
-	},
-}
-
-var errReturned error = &PanicError{Value: "recovered elsewhere"}
-
-func exit() (any, error) {
-	runtime.Goexit()
-	return nil, nil
-}
-
-func panicInFn() (any, error) { panic(errFn) }
 
 func TestDoEndsAsFnEnds(t *testing.T) {
 	for _, e := range endings {
@@ -290,7 +38,7 @@ func TestEveryDoEndsAsFnEnds(t *testing.T) {
 				gate := make(chan struct{})
 				calls := []<-chan outcome{goDo(g, "key", behind(gate, e.fn))}
 				synctest.Wait()
-				for range row + 2 { // more than the leader releases by itself
+				for range rowSize + 2 { // more than the leader wakes by itself
 					calls = append(calls, goDo(g, "key", never(t)))
 				}
 				synctest.Wait()
@@ -385,14 +133,14 @@ func TestPanicNilIsAPanicUnderOldRulesToo(t *testing.T) {
 func TestPanicWithDoChanCrashes(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		crash func(g group[string, any], gate chan struct{}, fn func() (any, error))
+		crash func(t *testing.T, g group[string, any], gate chan struct{}, fn func() (any, error))
 	}{
-		{"leader DoChan", func(g group[string, any], gate chan struct{}, fn func() (any, error)) {
+		{"leader DoChan", func(_ *testing.T, g group[string, any], gate chan struct{}, fn func() (any, error)) {
 			results := g.DoChan("key", behind(gate, fn))
 			close(gate)
 			<-results
 		}},
-		{"leader DoChan, waiter Do", func(g group[string, any], gate chan struct{}, fn func() (any, error)) {
+		{"leader DoChan, waiter Do", func(_ *testing.T, g group[string, any], gate chan struct{}, fn func() (any, error)) {
 			g.DoChan("key", behind(gate, fn))
 			waiter := goDo(g, "key", fn)
 			synctest.Wait()
@@ -400,7 +148,7 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 			<-waiter
 			select {}
 		}},
-		{"leader Do, waiters Do and DoChan", func(g group[string, any], gate chan struct{}, fn func() (any, error)) {
+		{"leader Do, waiters Do and DoChan", func(_ *testing.T, g group[string, any], gate chan struct{}, fn func() (any, error)) {
 			goDo(g, "key", behind(gate, fn))
 			synctest.Wait()
 			waiter := goDo(g, "key", fn)
@@ -410,10 +158,24 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 			<-waiter
 			<-results
 		}},
-		{"waiter DoChanContext", func(g group[string, any], _ chan struct{}, fn func() (any, error)) {
+		{"waiter DoChanContext", func(_ *testing.T, g group[string, any], _ chan struct{}, fn func() (any, error)) {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			<-g.DoChanContext(ctx, "key", func(context.Context) (any, error) { return fn() })
+		}},
+		{"waiter DoChanContext, whose context ends too late", func(t *testing.T, g group[string, any], gate chan struct{}, fn func() (any, error)) {
+			ctx, cancel := context.WithCancel(context.Background())
+			results := g.DoChanContext(ctx, "key", func(context.Context) (any, error) { return behind(gate, fn)() })
+			step, open := afterStall(t, g)
+			step(func() { close(gate) })
+			step(cancel)
+			open()
+			<-results
+		}},
+		{"leader DoChanContext", func(_ *testing.T, g group[string, any], _ chan struct{}, fn func() (any, error)) {
 			<-g.DoChanContext(context.Background(), "key", func(context.Context) (any, error) { return fn() })
 		}},
-		{"abandoned", func(g group[string, any], gate chan struct{}, fn func() (any, error)) {
+		{"abandoned", func(_ *testing.T, g group[string, any], gate chan struct{}, fn func() (any, error)) {
 			ctx, cancel := context.WithCancel(context.Background())
 			left := doContext(ctx, g, func(context.Context) (any, error) { return behind(gate, fn)() })
 			synctest.Wait()
@@ -428,7 +190,7 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 				crash := func(t *testing.T, fn func() (any, error)) (output string, status int) {
 					return inAnotherProcess(t, func() {
 						defer func() { recover() }()
-						synctest.Test(t, func(*testing.T) { test.crash(g, make(chan struct{}), fn) })
+						synctest.Test(t, func(t *testing.T) { test.crash(t, g, make(chan struct{}), fn) })
 					})
 				}
 				t.Run("and says why", func(t *testing.T) {
@@ -436,8 +198,8 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 					assert.Equal(t, 2, status)
 					assert.Regexp(t, "(?m)^panic: "+errFn.Error()+"$", output)
 					assert.Contains(t, output, "singleflight.panicInFn(", "the stack of the panic")
-					if test.name != "waiter DoChanContext" { // which panics in its own goroutine
-						assert.Regexp(t, `goroutine \d+ \[.*\]:\n.*\.land\[.*\]\(`, output, "the goroutine that ran fn")
+					if !strings.HasPrefix(test.name, "waiter DoChanContext") { // which panics in its own goroutine
+						assert.Regexp(t, `goroutine \d+ \[.*\]:\n.*\.leader\[.*\]\.land\(`, output, "the goroutine that ran fn")
 					}
 				})
 				t.Run("and is counted in coverage", func(t *testing.T) {
@@ -447,37 +209,6 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 			})
 		})
 	}
-}
-
-// lastWords is a panic value that exits the process when the runtime asks for its
-// text, just before the crash: a process that exits writes its coverage counters,
-// and one that crashes loses them.
-type lastWords struct{}
-
-const lastStatus = 42
-
-func (lastWords) Error() string {
-	os.Exit(lastStatus)
-	return ""
-}
-
-// inAnotherProcess runs f, which must not return, in a new process, which runs
-// only t, up to this call.
-func inAnotherProcess(t *testing.T, f func()) (output string, status int) {
-	const variable = "SINGLEFLIGHT_TEST_PROCESS"
-	if os.Getenv(variable) != "" {
-		f()
-		require.Fail(t, "f has returned")
-	}
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	name := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^") + "$"
-	cmd := exec.Command(exe, "-test.run="+name)
-	cmd.Env = append(os.Environ(), variable+"=1", "GOTRACEBACK=all")
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit, string(out))
-	return string(out), exit.ExitCode()
 }
 
 func TestDoRunsFnOnTheCallersGoroutine(t *testing.T) {
@@ -526,12 +257,6 @@ func TestDoChanStartsFnsGoroutineInTheCaller(t *testing.T) {
 			assert.Regexp(t, `\ncreated by .*singleflight\..*DoChan.* in goroutine `+r[0]+`\n`, r[1])
 		}
 	})
-}
-
-// goroutine returns the number of the goroutine that calls it.
-func goroutine() string {
-	stack := make([]byte, 64)
-	return string(bytes.Fields(stack[:runtime.Stack(stack, false)])[1])
 }
 
 func TestNoWaiterIsReleasedBeforeTheKeyIsFree(t *testing.T) {
@@ -722,7 +447,7 @@ func TestSharedCountsACallThatJoinsAtTheLastMoment(t *testing.T) {
 		joined := goDo(g, "key", never(t))
 		synctest.Wait() // the call is in the mailbox
 		close(gate)
-		synctest.Wait() // fn has ended, and done is behind it in the mailbox
+		synctest.Wait() // fn has ended, and land is behind it in the mailbox
 		close(stalled)
 		assert.Equal(t, outcome{val: 1, shared: true}, <-leader)
 		assert.Equal(t, outcome{val: 1, shared: true}, <-joined)
@@ -785,29 +510,28 @@ func TestResultChannelGetsOneValueAndIsNeverClosed(t *testing.T) {
 }
 
 // joinInAdvance begins the flight of a DoChan, which the calls join.
-func joinInAdvance(g *Group, results chan Result, calls ...*call[string, any]) *flight[string, any] {
+func joinInAdvance(g *Group, results chan Result, calls ...*call[string, any]) leader[string, any] {
 	_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", results: results})
 	for _, c := range calls {
 		a, _ := g.address.Claim()
-		a.Send(do[string, any]{c})
+		ask(a, c, c.answers)
 	}
-	return f
+	return leader[string, any]{f, &g.address, nil, true}
 }
 
 // Unbuffered channels block the sender, so the test sees whose turn it is.
 func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
-		leader := make(chan Result)
-		released := []func() bool{receives(leader)}
+		first := make(chan Result)
+		released := []func() bool{receives(first)}
 		var calls []*call[string, any]
 		for range 3 {
 			results := make(chan Result)
 			calls = append(calls, newCall("key", results))
 			released = append(released, receives(results))
 		}
-		f := joinInAdvance(&g, leader, calls...)
-		go leadChan(&g.address, nil, f, nil, value(1))
+		go joinInAdvance(&g, first, calls...).lead(value(1), new(result[any]))
 		for i, next := range released {
 			synctest.Wait()
 			for _, later := range released[i+1:] {
@@ -818,52 +542,25 @@ func TestResultsGoOutInTheOrderOfJoining(t *testing.T) {
 	})
 }
 
-func TestDosAreReleasedInRows(t *testing.T) {
+// A row must not be larger than rowSize, or one processor wakes too many callers.
+func TestCallersWaitInRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
 		var calls []*call[string, any]
-		var released []func() bool
-		for range 2*row + 2 {
-			calls = append(calls, newCall[string, any]("key", nil))
+		for range 2*rowSize + 1 {
+			calls = append(calls, newCall("key", nil))
 		}
-		f := joinInAdvance(&g, nil, calls...)
-		synctest.Wait()
+		l := joinInAdvance(&g, nil, calls...)
 		for i, c := range calls {
-			<-c.turn
-			c.on.waiters.turns[i] = make(chan struct{})
-			released = append(released, receives(c.on.waiters.turns[i]))
+			require.Same(t, calls[i/rowSize*rowSize].row, c.row)
+			require.Equal(t, i%rowSize == 0, i == 0 || calls[i-1].row != c.row)
 		}
-		go leadChan(&g.address, nil, f, nil, value(1))
-		for first := 0; first < len(calls); first += row {
-			synctest.Wait()
-			for _, later := range released[first+1:] {
-				require.False(t, later(), "the leader has yet to release the first of a row")
-			}
-			require.True(t, released[first]())
-		}
-		for i, c := range calls {
-			turn := make(chan struct{}, 1)
-			turn <- struct{}{}
-			go c.on.waiters.await(turn, c.seat)
-			for j := i + 1; i%row == 0 && j < min(i+row, len(calls)); j++ {
-				synctest.Wait()
-				require.True(t, released[j](), "the first of a row releases the next in it")
-			}
-			synctest.Wait()
+		l.lead(value(1), new(result[any]))
+		for _, c := range calls {
+			<-c.row.landed
+			require.Equal(t, result[any]{val: 1, shared: true}, c.row.result)
 		}
 	})
-}
-
-// receives returns a function that reports whether it received from c.
-func receives[T any](c <-chan T) func() bool {
-	return func() bool {
-		select {
-		case <-c:
-			return true
-		default:
-			return false
-		}
-	}
 }
 
 func TestDistinctKeysDoNotWaitForEachOther(t *testing.T) {

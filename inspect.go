@@ -13,9 +13,9 @@ type FlightOf[K comparable] struct {
 	Callers int // that will get its result; 0 if all have left
 	State   State
 
-	// Context is the context that fn got, if a DoContext or DoChanContext began the
-	// flight, else nil. It has the values of that call's context, such as a request's
-	// id or start. It is nil while State is Waiting.
+	// Context is the context that fn got, if fn is that of a DoContext or DoChanContext,
+	// else nil. It has the values of that call's context, such as a request's id or start.
+	// It is nil while State is Waiting.
 	Context context.Context
 }
 
@@ -36,22 +36,16 @@ const (
 	// joins the flight. If Forget has freed its key, no call waits for it either.
 	Abandoned
 
-	// Waiting means that the flight begins when the abandoned flight of its key ends or
-	// is forgotten.
+	// Waiting means that the flight begins when the abandoned flight of its key ends or is
+	// forgotten.
 	Waiting
 )
 
 // String returns the name of s in lower case.
 func (s State) String() string {
-	switch s {
-	case Flying:
-		return "flying"
-	case Forgotten:
-		return "forgotten"
-	case Abandoned:
-		return "abandoned"
-	case Waiting:
-		return "waiting"
+	names := [...]string{Flying: "flying", Forgotten: "forgotten", Abandoned: "abandoned", Waiting: "waiting"}
+	if int(s) < len(names) {
+		return names[s]
 	}
 	return "State(" + strconv.Itoa(int(s)) + ")"
 }
@@ -62,66 +56,58 @@ func (f *flight[K, V]) describe(s State) FlightOf[K] {
 	if d.Callers == 0 {
 		d.State = Abandoned
 	}
-	if f.waiters != nil && s != Waiting {
-		d.Context = f.waiters.context
+	if f.party != nil && s != Waiting {
+		d.Context = f.party.context
 	}
 	return d
 }
 
-// InFlight returns the flights of g, in no particular order: all that are in flight
-// at one moment between the call of InFlight and its return. It omits flights of keys
-// that do not equal themselves.
+// InFlight returns the flights of g, in no particular order: all that are in flight at one
+// moment between the call of InFlight and its return. It omits flights of keys that do not
+// equal themselves.
 //
-// The owner makes the list, in time proportional to the number of flights, and handles
-// no other message meanwhile. At rest InFlight returns nil, and starts nothing.
+// The owner makes the list, in time proportional to the number of flights, and handles no
+// other message meanwhile. If a call is alone, InFlight starts an owner for it, which
+// stays until its flight has landed: until then, other calls cost what it costs to ask an
+// owner. At rest InFlight returns nil, and starts nothing.
 func (g *GroupOf[K, V]) InFlight() []FlightOf[K] {
 	a, ok := g.address.Claim()
 	if !ok {
 		return nil
 	}
-	m := newList[K, V]()
+	m := list[K, V]{make(chan []FlightOf[K], 1)}
 	a.Send(m)
 	return <-m.flights
 }
 
-// Wait returns nil as soon as nothing is in flight in g, or ctx.Err() if ctx ends
-// before. Forgotten and abandoned flights, the flights that wait for these, and flights
-// whose DoChan channels nothing receives from are in flight until they land. Wait also
-// waits for calls that begin meanwhile; so at shutdown, first stop new calls. It does not
-// see flights of keys that do not equal themselves.
+// Wait returns nil as soon as nothing is in flight in g, or ctx.Err() if ctx ends before.
+// Forgotten and abandoned flights, the flights that wait for these, and flights whose
+// DoChan channels nothing receives from are in flight until they land. Wait also waits for
+// calls that begin meanwhile; so at shutdown, first stop new calls. It does not see
+// flights of keys that do not equal themselves.
+//
+// If ctx is the context of an fn, or derived from one, and the flight of that fn is in
+// flight in g, Wait would wait for it, and returns [ErrDeadlock] at once. It does not see
+// that the flight waits for it by way of another Group.
 //
 // Wait panics if ctx is nil.
 func (g *GroupOf[K, V]) Wait(ctx context.Context) error {
+	inside := g.inside(ctx)
 	done := ctx.Done()
 	a, ok := g.address.Claim()
 	if !ok {
 		return nil
 	}
-	m := newWait[K, V]()
+	m := &rest[K, V]{inside, make(chan (<-chan struct{}), 1)}
 	a.Send(m)
+	rest := <-m.rest
+	if rest == nil {
+		return ErrDeadlock
+	}
 	select {
-	case <-<-m.rest:
+	case <-rest:
 		return nil
 	case <-done:
-		return ctx.Err()
+		return endOf(ctx)
 	}
-}
-
-// InFlight is [GroupOf.InFlight], of one shard after another.
-func (s *ShardedOf[K, V]) InFlight() (flights []FlightOf[K]) {
-	for i := range s.shards {
-		flights = append(flights, s.shards[i].InFlight()...)
-	}
-	return flights
-}
-
-// Wait is [GroupOf.Wait], for one shard after another: each has been at rest when
-// Wait returns nil, though not all at the same moment.
-func (s *ShardedOf[K, V]) Wait(ctx context.Context) error {
-	for i := range s.shards {
-		if err := s.shards[i].Wait(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -8,11 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"unsafe"
 	"weak"
 
+	"github.com/actorflight/singleflight/actor"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -35,7 +37,7 @@ func lingering() (stacks []string) {
 }
 
 var (
-	ours = regexp.MustCompile(`(?m)^github\.com/actorflight/singleflight(/actor\.\(\*Activation|\.lead(Chan)?|\.waitOrLeave)\[`)
+	ours = regexp.MustCompile(`(?m)^github\.com/actorflight/singleflight(/actor\.\(\*Activation|\.leader|\.\(\*row|\.waitOrLeave)\[`)
 	busy = regexp.MustCompile(`^goroutine \d+ \[(running|runnable)`)
 )
 
@@ -181,73 +183,274 @@ func TestForgetReturnsWhenTheOwnerHasAnswered(t *testing.T) {
 	})
 }
 
-// An answer that is not received blocks the owner, so the test sees what the owner
-// has done before.
+// Nothing receives the answer to the last message, and its channel has no room. So the owner
+// cannot get beyond the answer, and the test sees what it has done before.
 func TestOwnerAnswersLast(t *testing.T) {
-	t.Run("done", func(t *testing.T) {
+	t.Run("land", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var g Group
-			_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", turn: make(chan struct{})})
+			_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", answers: make(chan struct{})})
 			requireOwner(t, &g)
-			g.address.Leave(f).Send(done[string, any]{f})
+			g.address.Exit(f).Send(land[string, any]{f})
 			synctest.Wait()
 			requireRest(t, &g)
-			<-f.turn
+			<-f.answers
 		})
 	})
-	t.Run("forget", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var g Group
-			_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", turn: make(chan struct{}, 1)})
-			a, _ := g.address.Claim()
-			g.address.Leave(f).Send(done[string, any]{f})
+	type message = actor.Message[state[string, any], flight[string, any]]
+	for name, last := range map[string]func() (m message, receive func()){
+		"leave": func() (message, func()) {
+			l := &leaver[string, any]{answers: make(chan struct{}), party: newParty[string, any]("key", true)}
+			return leave[string, any]{l}, func() { <-l.answers }
+		},
+		"forget": func() (message, func()) {
 			m := &forget[string, any]{key: "key", free: make(chan bool)}
-			a.Send(m)
-			synctest.Wait()
-			requireRest(t, &g)
-			<-m.free
+			return m, func() { <-m.free }
+		},
+		"list": func() (message, func()) {
+			m := list[string, any]{make(chan []Flight)}
+			return m, func() { <-m.flights }
+		},
+		"rest": func() (message, func()) {
+			m := &rest[string, any]{rest: make(chan (<-chan struct{}))}
+			return m, func() { <-<-m.rest }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g Group
+				_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", answers: newAnswers()})
+				a, _ := g.address.Claim()
+				m, receive := last()
+				g.address.Exit(f).Send(land[string, any]{f})
+				a.Send(m)
+				synctest.Wait()
+				requireRest(t, &g)
+				receive()
+			})
 		})
+	}
+}
+
+// With one processor, a caller whose message the owner has received runs when the owner
+// waits for something: for the caller, if the answer had no room. But a goroutine may be
+// preempted at any moment, so the test takes the best of many tries.
+func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for name, prepare := range map[string]func(*testing.T, *Group) (ask func()){
+		"do": func(t *testing.T, g *Group) func() {
+			return func() { g.DoChan("key", never(t)) }
+		},
+		"leave": func(t *testing.T, g *Group) func() {
+			r := g.request(t.Context(), neverWith(t))
+			l, err := g.boardLeaver("key", &r)
+			require.NoError(t, err)
+			done := make(chan struct{})
+			close(done)
+			return func() { waitOrLeave(&g.address, l, done) }
+		},
+		"forget": func(_ *testing.T, g *Group) func() {
+			return func() { g.Forget("another key") }
+		},
+		"list": func(_ *testing.T, g *Group) func() {
+			return func() { g.InFlight() }
+		},
+		"rest": func(t *testing.T, g *Group) func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return func() { g.Wait(ctx) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 100 {
+				if ownerOvertakes(t, prepare) {
+					return
+				}
+			}
+			assert.Fail(t, "the owner waits for the caller")
+		})
+	}
+}
+
+// ownerOvertakes reports whether the owner handles another message before the caller that
+// asks something gets the answer.
+func ownerOvertakes(t *testing.T, prepare func(*testing.T, *Group) (ask func())) (overtakes bool) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		gate := make(chan struct{})
+		flight := g.DoChan("key", behind(gate, value(1)))
+		requireOwner(t, &g)
+		ask := prepare(t, &g)
+		stalled := stallOwner(t, &g)
+		for range 200 { // more than the mailbox has room for
+			a, _ := g.address.Claim()
+			go a.Send(census[string, any]{make(chan int, 1)})
+		}
+		synctest.Wait()
+		answered := new(atomic.Bool)
+		go func() {
+			ask()
+			answered.Store(true)
+		}()
+		synctest.Wait() // the caller waits until the mailbox has room, not for an answer
+		next := overtaking{answered, make(chan bool, 1)}
+		a, _ := g.address.Claim()
+		go a.Send(next)
+		synctest.Wait()
+		close(stalled)
+		overtakes = <-next.overtakes
+		close(gate)
+		<-flight
+	})
+	return overtakes
+}
+
+type overtaking struct {
+	answered  *atomic.Bool
+	overtakes chan bool
+}
+
+func (m overtaking) Handle(o *owner[string, any]) {
+	m.overtakes <- !m.answered.Load()
+	release(o)
+}
+
+// A call that will lead gets two answers, and may not have received the first when the
+// owner sends the second.
+func TestAnswersHaveRoomForTheBeginningOfTheNextFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		old := abandon(t, &g)
+		c := newCall("key", nil)
+		a, _ := g.address.Claim()
+		a.Send(do[string, any]{c})
+		g.Forget("key")
+		assert.Len(t, g.InFlight(), 2, "both have begun")
+		<-c.answers
+		<-c.answers
+		assert.Equal(t, willLead, c.answer)
+		leader[string, any]{c.led, &g.address, a, true}.lead(value(1), new(result[any]))
+		old.end <- nil
 	})
 }
 
-// The test receives each answer only after the owner has handled one more message.
-func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // it would fail if the owner waited
-		var g Group
-		_, alone := g.address.ClaimOrEnter(flight[string, any]{key: "other", turn: newTurn()})
-		a, _ := g.address.Claim()
+// The host of a flight that a call may leave has answers of its own: else it could receive
+// the caller's answer to leave, and the caller its answer to land.
+func TestCallThatMayLeaveSharesNoAnswersWithItsHost(t *testing.T) {
+	for name, waits := range map[string]bool{"begins at once": false, "waits": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g Group
+				old, j := newJob(), newJob()
+				if waits {
+					old = abandon(t, &g)
+				} else {
+					g.DoChan("other", old.plain)
+				}
+				r := g.request(t.Context(), j.run)
+				l, err := g.boardLeaver("key", &r)
+				require.NoError(t, err)
+				a, _ := g.address.Claim()
+				m := find{"key", make(chan *flight[string, any], 1)}
+				a.Send(m)
+				f := <-m.found
+				require.Same(t, l.party, f.party)
+				assert.Nil(t, f.answers, "the host has asked for none yet")
+				old.end <- nil
+				j.requireBegun(t)
+				j.end <- 1
+				<-l.row.landed
+				assert.Empty(t, l.answers)
+			})
+		})
+	}
+}
 
-		lead := newCall[string, any]("key", nil)
-		a.Send(do[string, any]{lead})
-		requireOwner(t, &g)
-		<-lead.turn
+// A find asks for the flight of a key or, if one waits for that, the next flight.
+type find struct {
+	key   string
+	found chan *flight[string, any]
+}
 
-		for _, results := range []chan Result{nil, make(chan Result, 1)} {
-			a, _ = g.address.Claim()
-			a.Send(do[string, any]{newCall("key", results)})
-			requireOwner(t, &g)
-		}
+func (m find) Handle(o *owner[string, any]) {
+	f := stateOf(o).flights[m.key]
+	if next := f.next(); next != nil {
+		f = next.flight
+	}
+	release(o)
+	m.found <- f
+}
 
-		a, _ = g.address.Claim()
-		a.Send(newForget[string, any]("key", false))
-		requireOwner(t, &g)
-
-		a.Send(done[string, any]{&lead.flight})
-		requireOwner(t, &g)
-		<-lead.turn
-		lead.waiters.release() // the leader does not wait either
-
-		a = g.address.Leave(alone)
-		again, _ := g.address.Claim()
-		again.Send(newList[string, any]())
-		again, _ = g.address.Claim()
-		again.Send(newWait[string, any]())
-		again, _ = g.address.Claim()
-		a.Send(done[string, any]{alone})
-		again.Send(newForget[string, any]("key", false))
-		synctest.Wait()
-		requireRest(t, &g)
-	})
+// The owner finds the flight of the call that was alone with its first message, whatever
+// that is.
+func TestFirstMessageFindsTheFlightThatWasAlone(t *testing.T) {
+	type message = actor.Message[state[string, any], flight[string, any]]
+	for name, test := range map[string]struct {
+		first    func(g *Group, l *leaver[string, any]) message
+		inFlight []Flight // afterwards, without their contexts
+	}{
+		"do": {func(g *Group, _ *leaver[string, any]) message {
+			return do[string, any]{newCall("key", make(chan Result, 1))}
+		}, []Flight{{Key: "key", Callers: 2}}},
+		"leave": {func(_ *Group, l *leaver[string, any]) message {
+			l.answers = newAnswers()
+			return leave[string, any]{l}
+		}, []Flight{{Key: "key", State: Abandoned}}},
+		"forget": {func(*Group, *leaver[string, any]) message {
+			return &forget[string, any]{"key", false, make(chan bool, 1)}
+		}, []Flight{{Key: "key", Callers: 1, State: Forgotten}}},
+		"list": {func(*Group, *leaver[string, any]) message {
+			return list[string, any]{make(chan []Flight, 1)}
+		}, []Flight{{Key: "key", Callers: 1}}},
+		"rest": {func(_ *Group, l *leaver[string, any]) message {
+			return &rest[string, any]{l.party, make(chan (<-chan struct{}), 1)}
+		}, []Flight{{Key: "key", Callers: 1}}},
+		"land": {nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g Group
+				r := g.request(t.Context(), neverWith(t))
+				l := newLone("key", &r)
+				_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", answers: newAnswers(), party: l.party})
+				a, _ := g.address.Claim() // starts the owner
+				alive, _ := g.address.Claim()
+				var m message
+				if name == "land" {
+					g.address.Exit(f).Send(land[string, any]{f})
+					a.Send(list[string, any]{make(chan []Flight, 1)})
+				} else {
+					m = test.first(&g, l)
+					a.Send(m)
+				}
+				flights := g.InFlight()
+				for i := range flights {
+					flights[i].Context = nil
+				}
+				assert.ElementsMatch(t, test.inFlight, flights)
+				switch m := m.(type) {
+				case leave[string, any]:
+					assert.True(t, l.left && l.last)
+				case *forget[string, any]:
+					assert.True(t, <-m.free)
+				case list[string, any]:
+					assert.Len(t, <-m.flights, 1)
+				case *rest[string, any]:
+					assert.Nil(t, <-m.rest, "the flight that the call is made in is in flight")
+				case do[string, any]:
+					assert.Equal(t, joined, m.call.answer)
+				}
+				if name != "land" {
+					g.address.Exit(f).Send(land[string, any]{f})
+				}
+				<-f.answers
+				assert.Empty(t, g.InFlight())
+				alive.Send(list[string, any]{make(chan []Flight, 1)})
+				synctest.Wait()
+				requireRest(t, &g)
+			})
+		})
+	}
 }
 
 func TestLeaksAreDetected(t *testing.T) {
@@ -336,15 +539,6 @@ func TestUseOnBothSidesOfABubbleCrashes(t *testing.T) {
 	}
 }
 
-type blob [1 << 10]byte
-
-// requireFreed fails if the memory that p points to is still reachable.
-func requireFreed[T any](t *testing.T, p weak.Pointer[T]) {
-	t.Helper()
-	runtime.GC()
-	require.Nil(t, p.Value(), "the memory is still reachable")
-}
-
 // A call that waits needs neither its key, which may be a small part of a large
 // string, nor its fn, which may have captured anything.
 func TestWaiterKeepsNeitherItsKeyNorItsFn(t *testing.T) {
@@ -392,12 +586,12 @@ func TestOwnerKeepsNoCallThatHasJoined(t *testing.T) {
 		gate := make(chan struct{})
 		leader := g.DoChan("key", behind(gate, value(1)))
 		a, _ := g.address.Claim()
-		joined := newCall("key", make(chan Result, 1))
-		a.Send(do[string, any]{joined})
-		<-joined.turn
-		require.NotSame(t, &joined.flight, joined.on)
+		waiter := newCall("key", make(chan Result, 1))
+		a.Send(do[string, any]{waiter})
+		<-waiter.answers
+		require.Equal(t, joined, waiter.answer)
 		synctest.Wait() // the owner is done with it
-		requireFreed(t, weak.Make(joined))
+		requireFreed(t, weak.Make(waiter))
 		close(gate)
 		<-leader
 	})

@@ -1,52 +1,76 @@
 package singleflight
 
-import "github.com/actorflight/singleflight/actor"
+import (
+	"context"
+
+	"github.com/actorflight/singleflight/actor"
+)
 
 // This file has all messages to the owner, and what the owner does on each. The owner
 // never blocks: every channel that it answers on has room for the answer. How to add a
 // message is told in tour/README.md.
 
-// The note of a call that is alone in a Group is its flight.
+// The note that a call puts in a Group where it is alone is its flight. (Types that a
+// state refers to must spell address out, and their methods must not take one: the
+// compiler of Go 1.26 fails.)
 type (
 	address[K comparable, V any]    = actor.Address[state[K, V], flight[K, V]]
 	activation[K comparable, V any] = actor.Activation[state[K, V], flight[K, V]]
 	owner[K comparable, V any]      = actor.Owner[state[K, V], flight[K, V]]
 )
 
-// A call is a call that asks the owner. It begins a flight, the one embedded here,
-// or joins another.
+// A call is what a do carries: the caller's request, and the owner's answer.
 type call[K comparable, V any] struct {
-	flight[K, V]
-	request *request[K, V] // nil if the call has no context
-	leaver  *leaver[K, V]  // nil if the call never leaves
+	flight[K, V]                // that the call begins, unless it joins another
+	request      *request[K, V] // nil if the call has no context
+	leaver       *leaver[K, V]  // nil if the call never leaves
 
 	// Written by the owner before it answers:
 	answer answer
-	on     *flight[K, V] // the flight that the call is on
-	seat   int           // where in on.waiters.turns a Do that has joined is
+	led    *flight[K, V] // that the caller leads or will lead
+	row    *row[V]       // that the caller waits in, if it has neither a leaver nor a channel
 }
 
-// An answer is what the owner tells a call about the flight it is on.
+// A request is what a call with a context asks for.
+type request[K comparable, V any] struct {
+	ctx    context.Context
+	group  *actor.Address[state[K, V], flight[K, V]]
+	inside *party[K, V] // of the flight that the call is made in, or nil
+	fn     func(context.Context) (V, error)
+}
+
+// A leaver is a call that may leave the flight that it is on.
+type leaver[K comparable, V any] struct {
+	// Owned by the caller, and by the owner while it handles a message of the caller:
+	answers chan struct{} // where the caller waits for answers; nil until it needs one
+
+	// Immutable once the call is on a flight:
+	inside *party[K, V] // as in request
+	party  *party[K, V] // of the flight that the call is on
+	row    *row[V]      // that the caller waits in
+
+	// Written by the owner before it answers leave:
+	left bool // the call has left
+	last bool // the flight has begun, and has no callers any more
+}
+
+// An answer tells a call what it is to a flight.
 type answer uint8
 
 const (
-	joined  answer = iota // another call leads it, or no caller
-	leads                 // the call leads it
-	standby               // it has not begun; unless the call may leave, it leads it, from its next turn
-	refused               // the call is on none: it would wait for itself
+	leads    answer = iota // the flight begins, and the caller leads it
+	hosts                  // the flight begins, and the caller, which may leave, starts its host
+	joined                 // another leads the flight, or will lead it
+	waits                  // the flight has not begun; a host will lead it, unless a call takes the lead
+	willLead               // the flight has not begun; the next answer is that the caller leads it
+	refused                // the call is on no flight: it would wait for itself
 )
 
-// newCall returns a call to be sent in a do. results is nil unless it is a DoChan.
-func newCall[K comparable, V any](key K, results chan ResultOf[V]) *call[K, V] {
-	return &call[K, V]{flight: flight[K, V]{key: key, results: results, turn: newTurn()}}
-}
-
-// newTurn returns a channel on which a call gets the answers to its messages, and the
-// landing of the flight that it has joined, or the beginning of the one that it leads. At
-// most two of these are sent and not received yet. The channel has room for both, so
-// neither the owner nor a leader waits for the receiver. No turn is kept for another call:
-// a channel that was made in a synctest bubble must not be used outside it.
-func newTurn() chan struct{} { return make(chan struct{}, 2) }
+// newAnswers returns a channel on which one goroutine gets the answers to its messages. It
+// has room for two, because a do may get two: willLead, and that the flight begins. No
+// such channel is kept for another call: one that was made in a synctest bubble must not
+// be used outside it.
+func newAnswers() chan struct{} { return make(chan struct{}, 2) }
 
 // release releases the claim of a message. With the last claim, nothing is in flight.
 func release[K comparable, V any](o *owner[K, V]) {
@@ -55,98 +79,104 @@ func release[K comparable, V any](o *owner[K, V]) {
 	}
 }
 
-// do comes from a caller. The answer tells it what flight it is on. A flight that
-// begins keeps the claim for done.
+// do comes from a caller. The answer tells it what it is to a flight. A flight that begins
+// keeps the claim for land.
 type do[K comparable, V any] struct{ call *call[K, V] }
 
 func (m do[K, V]) Handle(o *owner[K, V]) {
 	c, s := m.call, stateOf(o)
-	turn := c.turn
-	if f, ok := s.flights[c.key]; !ok {
-		c.answer = leads
-		s.flights[c.key] = c.found(true)
-	} else if c.request != nil && s.awaits(f.waiters, c.request.inside) {
-		c.answer = refused
-	} else if f.callers() > 0 {
-		c.join(f)
-	} else {
-		s.wait(c, f)
+	answers, f := c.answers, s.flights[c.key]
+	if c.leaver != nil {
+		answers = c.leaver.answers
 	}
-	if c.request != nil && c.answer != refused {
-		s.nest(c.on.waiters, c.request.inside)
+	var inside *party[K, V]
+	if c.request != nil {
+		inside = c.request.inside
+	}
+	switch {
+	case f == nil:
+		f = c.begin()
+		s.flights[c.key] = f
+	case inside != nil && inside.awaitedBy(f.party, make(map[*party[K, V]]bool)):
+		c.answer = refused
+	case f.party != nil && f.party.abandoned():
+		f = c.joinNext(f)
+	default:
+		c.join(f)
+	}
+	if inside != nil && c.answer != refused {
+		f.party.nest(inside)
 	}
 	c.request, c.leaver = nil, nil // or the flight embedded in c would keep them
-	if c.answer != leads {
+	if c.answer != leads && c.answer != hosts {
 		release(o)
 	}
-	turn <- struct{}{}
+	answers <- struct{}{}
 }
 
-// done comes from a leader whose fn has ended. The answer gives it the waiters. So when
-// the leader releases them, the key is free, or belongs to the flight that waited for
-// this one.
-type done[K comparable, V any] struct{ flight *flight[K, V] }
+// land comes from a leader whose fn has ended. When the owner has answered, no call can join
+// the flight any more.
+type land[K comparable, V any] struct{ flight *flight[K, V] }
 
-func (m done[K, V]) Handle(o *owner[K, V]) {
+func (m land[K, V]) Handle(o *owner[K, V]) {
 	f, s := m.flight, stateOf(o)
 	if s.flights[f.key] == f {
 		delete(s.flights, f.key)
 	} else {
-		delete(s.forgotten, f)
+		delete(s.forgotten, f.party)
 	}
-	delete(s.nested, f.waiters)
+	if f.party != nil {
+		f.party.nested = nil // no call waits for f any more
+	}
 	beginNext(o, f)
-	f.turn <- struct{}{}
+	f.answers <- struct{}{}
 }
 
-// leave comes from a call whose context is done. If the flight has landed before, the
-// call gets the landing besides the answer, and the owner must not write to the leaver:
-// the activation may be a later one than the call's.
+// leave comes from a caller whose context has ended. A caller whose flight has landed does
+// not leave; the activation may then be a later one than the flight's.
 type leave[K comparable, V any] struct{ leaver *leaver[K, V] }
 
 func (m leave[K, V]) Handle(o *owner[K, V]) {
 	l, s := m.leaver, stateOf(o)
-	if next, ok := s.find(l.flight); ok {
+	p := l.party
+	if next, ok := s.find(p); ok {
 		l.left = true
-		w := l.flight.waiters
-		w.leavers[len(w.leavers)-1].seat = l.seat
-		w.leavers = vacate(w.leavers, l.seat)
-		s.unnest(w, l.inside)
-		abandoned := l.flight.callers() == 0
-		if next == nil {
-			l.last = abandoned
-		} else if abandoned {
-			delete(s.next, next.after) // it will not begin
-		} else if next.requests != nil {
-			next.requests = vacate(next.requests, l.seat)
+		p.leave(l)
+		switch {
+		case next == nil:
+			l.last = p.abandoned()
+		case p.abandoned():
+			s.flights[p.key].party.next = nil // it will not begin
+		case next.requests != nil:
+			next.requests.Remove(next.places[l])
+			delete(next.places, l)
 		}
 	}
 	release(o)
-	l.turn <- struct{}{}
+	l.answers <- struct{}{}
 }
 
-// forget comes from any goroutine. A flight that is forgotten goes on for the calls on
-// it. The answer says whether the key is free.
+// forget comes from any goroutine. A flight that is forgotten goes on for the calls on it.
+// The answer says whether that was done, or not needed.
 type forget[K comparable, V any] struct {
 	key        K
-	ifUnshared bool      // spare a flight of several callers, or with another behind it
-	free       chan bool // the answer; has room for it, as a turn has
-}
-
-func newForget[K comparable, V any](key K, ifUnshared bool) *forget[K, V] {
-	return &forget[K, V]{key: key, ifUnshared: ifUnshared, free: make(chan bool, 1)}
+	ifUnshared bool      // spare a flight that has several callers or a next flight
+	free       chan bool // the answer; has room for it
 }
 
 func (m *forget[K, V]) Handle(o *owner[K, V]) {
 	s := stateOf(o)
-	f, ok := s.flights[m.key]
-	free := !ok || !m.ifUnshared || f.callers() <= 1 && s.next[f.waiters] == nil
-	if ok && free {
+	f := s.flights[m.key]
+	free := f == nil || !m.ifUnshared || f.callers() <= 1 && f.next() == nil
+	if f != nil && free {
 		delete(s.flights, m.key)
-		if s.forgotten == nil {
-			s.forgotten = make(map[*flight[K, V]]struct{})
+		if f.party == nil {
+			f.party = newParty[K, V](m.key, false)
 		}
-		s.forgotten[f] = struct{}{}
+		if s.forgotten == nil {
+			s.forgotten = make(map[*party[K, V]]*flight[K, V])
+		}
+		s.forgotten[f.party] = f
 		beginNext(o, f)
 	} else {
 		release(o)
@@ -159,41 +189,43 @@ type list[K comparable, V any] struct {
 	flights chan []FlightOf[K] // the answer; has room for it
 }
 
-func newList[K comparable, V any]() list[K, V] {
-	return list[K, V]{make(chan []FlightOf[K], 1)}
-}
-
 func (m list[K, V]) Handle(o *owner[K, V]) {
 	s := stateOf(o)
 	all := make([]FlightOf[K], 0, len(s.flights)+len(s.forgotten))
 	for _, f := range s.flights {
 		all = append(all, f.describe(Flying))
-		if next := s.next[f.waiters]; next != nil {
+		if next := f.next(); next != nil {
 			all = append(all, next.flight.describe(Waiting))
 		}
 	}
-	for f := range s.forgotten {
+	for _, f := range s.forgotten {
 		all = append(all, f.describe(Forgotten))
 	}
 	release(o)
 	m.flights <- all
 }
 
-// wait comes from Wait. The answer is a channel that is closed when the activation
-// is over; all calls of Wait in an activation get the same.
-type wait[K comparable, V any] struct {
-	rest chan (<-chan struct{}) // the answer; has room for it
+// rest comes from Wait. The answer is a channel that is closed when the activation is
+// over; all calls of Wait in an activation get the same. It is nil if the call is made in
+// a flight that has not landed, and would wait for that.
+type rest[K comparable, V any] struct {
+	inside *party[K, V]           // of the flight that the call is made in, or nil
+	rest   chan (<-chan struct{}) // the answer; has room for it
 }
 
-func newWait[K comparable, V any]() wait[K, V] {
-	return wait[K, V]{make(chan (<-chan struct{}), 1)}
-}
-
-func (m wait[K, V]) Handle(o *owner[K, V]) {
+func (m *rest[K, V]) Handle(o *owner[K, V]) {
 	s := stateOf(o)
-	if s.rest == nil {
-		s.rest = make(chan struct{})
+	inFlight := false
+	if m.inside != nil {
+		_, inFlight = s.find(m.inside)
+	}
+	var answer chan struct{}
+	if !inFlight {
+		if s.rest == nil {
+			s.rest = make(chan struct{})
+		}
+		answer = s.rest
 	}
 	release(o)
-	m.rest <- s.rest
+	m.rest <- answer
 }

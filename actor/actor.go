@@ -1,17 +1,18 @@
 // Package actor keeps a piece of state in the hands of one goroutine, its
-// owner, which runs only while more than one caller uses the state.
+// owner. The owner starts when a second caller comes, and ends when no caller has
+// a message left to send.
 //
-// Everybody else talks to the owner in messages, so the state needs no lock.
+// Other goroutines talk to the owner in messages, so the state needs no lock.
 // The owner starts and ends by itself, so an actor needs no closing: at rest an
 // [Address] is one nil pointer, with no goroutine, no channel and no state
 // behind it.
 //
 // # Alone
 //
-// A caller that finds an Address at rest enters it, and is alone there. It leaves
+// A caller that finds an Address at rest enters it, and is alone there. It puts
 // a note in the Address, for an owner to find if one is started, and does its
-// work. If no other caller has come by the time it leaves, no owner was started
-// and no channel made: the visit took one allocation and two atomic steps.
+// work. If no other caller has come by the time it exits, no owner was started
+// and no channel made: the visit took one allocation and two atomic writes.
 //
 // # Claims
 //
@@ -20,7 +21,7 @@
 // message:
 //
 //   - [Address.Claim] and [Address.ClaimOrEnter] make a claim. The caller that
-//     was alone holds one from the start, and gets it from [Address.Leave].
+//     was alone holds one from the start, and gets it from [Address.Exit].
 //   - [Activation.Send] sends a message in a claim.
 //   - The [Message], when the owner handles it, either releases the claim
 //     ([Owner.Release]) or keeps it, for one more message.
@@ -52,7 +53,7 @@ const mailboxSize = 64
 const over = math.MinInt64
 
 // An Address is where the messages for an actor with state S go. A caller that is
-// alone there leaves a note, of type N. The zero Address is at rest and ready for
+// alone there puts a note in it, of type N. The zero Address is at rest and ready for
 // use. An Address must not be copied after first use.
 type Address[S, N any] struct {
 	current atomic.Pointer[entry[S, N]] // nil at rest
@@ -75,7 +76,7 @@ type Activation[S, N any] struct {
 	mailbox chan Message[S, N] // one, so that messages are handled in the order of sending
 
 	// Set before the activation is visible, then owned by the caller that was alone:
-	note *N // its note; nil once it has left
+	alone *N // what ClaimOrEnter returned to it; nil once it has exited
 
 	// Shared, by atomic steps only:
 	claims atomic.Int64 // claims made, or over; 64 bits, because it only grows
@@ -129,7 +130,7 @@ func (d *Address[S, N]) Claim() (a *Activation[S, N], ok bool) {
 			fresh.entry.activation = fresh
 			fresh.claims.Store(2) // the caller's, and that of the caller that is alone
 		}
-		fresh.note = &e.note
+		fresh.alone = &e.note
 		if d.current.CompareAndSwap(e, &fresh.entry) {
 			go fresh.own(&e.note) // before any Send: others may fill the mailbox
 			return fresh, true
@@ -139,7 +140,7 @@ func (d *Address[S, N]) Claim() (a *Activation[S, N], ok bool) {
 
 // ClaimOrEnter makes a claim at d. If d is at rest, the caller enters instead:
 // it is alone at d, and ClaimOrEnter returns where in d its note is. The caller must
-// then call [Address.Leave] with that, once.
+// then call [Address.Exit] with that, once.
 func (d *Address[S, N]) ClaimOrEnter(note N) (a *Activation[S, N], alone *N) {
 	var e *entry[S, N]
 	for {
@@ -157,22 +158,22 @@ func (d *Address[S, N]) ClaimOrEnter(note N) (a *Activation[S, N], alone *N) {
 	}
 }
 
-// Leave ends the visit of the caller that entered d; alone is what [Address.ClaimOrEnter]
-// returned to it. If no other caller has come, Leave puts d at rest and returns nil.
+// Exit ends the visit of the caller that entered d; alone is what [Address.ClaimOrEnter]
+// returned to it. If no other caller has come, Exit puts d at rest and returns nil.
 // Otherwise it returns the activation that the other caller began, in which the
 // caller holds a claim.
 //
-// Leave panics if alone is not from the last caller that entered d, or if that
-// caller has left before.
-func (d *Address[S, N]) Leave(alone *N) *Activation[S, N] {
+// Exit panics if alone is not from the last caller that entered d, or if that
+// caller has exited before.
+func (d *Address[S, N]) Exit(alone *N) *Activation[S, N] {
 	if e := d.current.Load(); e != nil && &e.note == alone && d.current.CompareAndSwap(e, nil) {
 		return nil
 	}
 	e := d.current.Load()
-	if e == nil || e.activation == nil || alone == nil || e.activation.note != alone {
-		panic("actor: Leave without a matching ClaimOrEnter, or called twice")
+	if e == nil || e.activation == nil || alone == nil || e.activation.alone != alone {
+		panic("actor: Exit without a matching ClaimOrEnter, or called twice")
 	}
-	e.activation.note = nil
+	e.activation.alone = nil
 	return e.activation
 }
 

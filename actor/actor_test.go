@@ -90,7 +90,7 @@ func meet(t *testing.T, d *address) *activation {
 	t.Helper()
 	alone := enter(t, d)
 	a := claim(t, d)
-	require.Same(t, a, d.Leave(alone))
+	require.Same(t, a, d.Exit(alone))
 	return a
 }
 
@@ -120,12 +120,12 @@ func TestALoneCallerLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it would fail if an owner were left
 		var d address
 		for range 3 {
-			require.Nil(t, d.Leave(enter(t, &d)))
+			require.Nil(t, d.Exit(enter(t, &d)))
 			requireRest(t, &d)
 		}
 		assert.Equal(t, 1, int(testing.AllocsPerRun(100, func() {
 			_, alone := d.ClaimOrEnter(nil)
-			d.Leave(alone)
+			d.Exit(alone)
 		})))
 	})
 }
@@ -175,18 +175,18 @@ func TestOwnerFindsTheNote(t *testing.T) {
 			found := make(chan **blob, 1)
 			a.Send(find{found})
 			assert.Same(t, alone, <-found)
-			d.Leave(alone).Send(find{found})
+			d.Exit(alone).Send(find{found})
 			assert.Same(t, alone, <-found)
 			requireRest(t, &d)
 		})
 	}
 }
 
-func TestLeaveReturnsTheActivationOfTheOthers(t *testing.T) {
+func TestExitReturnsTheActivationOfTheOthers(t *testing.T) {
 	var d address
 	alone := enter(t, &d)
 	b := claim(t, &d)
-	a := d.Leave(alone)
+	a := d.Exit(alone)
 	require.Same(t, b, a)
 
 	// Both claims are good for a message.
@@ -229,7 +229,7 @@ func TestEntryIsCompleteBeforeItIsVisible(t *testing.T) {
 		for seen.Load() != alone {
 			runtime.Gosched()
 		}
-		require.Nil(t, d.Leave(alone))
+		require.Nil(t, d.Exit(alone))
 	}
 	watcher.Wait()
 	assert.Zero(t, incomplete)
@@ -311,31 +311,31 @@ func TestReleaseReportsTheLastClaim(t *testing.T) {
 }
 
 func TestMisusePanics(t *testing.T) {
-	const leave = "actor: Leave without a matching ClaimOrEnter, or called twice"
-	t.Run("Leave at rest", func(t *testing.T) {
+	const exit = "actor: Exit without a matching ClaimOrEnter, or called twice"
+	t.Run("Exit at rest", func(t *testing.T) {
 		var d address
-		assert.PanicsWithValue(t, leave, func() { d.Leave(nil) })
+		assert.PanicsWithValue(t, exit, func() { d.Exit(nil) })
 		alone := enter(t, &d)
-		d.Leave(alone)
-		assert.PanicsWithValue(t, leave, func() { d.Leave(alone) })
+		d.Exit(alone)
+		assert.PanicsWithValue(t, exit, func() { d.Exit(alone) })
 		requireRest(t, &d)
 	})
-	t.Run("Leave while another caller is alone", func(t *testing.T) {
+	t.Run("Exit while another caller is alone", func(t *testing.T) {
 		var d address
 		first := enter(t, &d)
-		d.Leave(first)
+		d.Exit(first)
 		second := enter(t, &d)
-		assert.PanicsWithValue(t, leave, func() { d.Leave(first) })
-		require.Nil(t, d.Leave(second), "the second caller is still there")
+		assert.PanicsWithValue(t, exit, func() { d.Exit(first) })
+		require.Nil(t, d.Exit(second), "the second caller is still there")
 	})
-	t.Run("Leave in an activation", func(t *testing.T) {
+	t.Run("Exit in an activation", func(t *testing.T) {
 		var d address
 		alone := enter(t, &d)
 		other := claim(t, &d)
-		assert.PanicsWithValue(t, leave, func() { d.Leave(new(*blob)) })
-		a := d.Leave(alone)
-		assert.PanicsWithValue(t, leave, func() { d.Leave(alone) })
-		assert.PanicsWithValue(t, leave, func() { d.Leave(nil) })
+		assert.PanicsWithValue(t, exit, func() { d.Exit(new(*blob)) })
+		a := d.Exit(alone)
+		assert.PanicsWithValue(t, exit, func() { d.Exit(alone) })
+		assert.PanicsWithValue(t, exit, func() { d.Exit(nil) })
 		a.Send(remark{})
 		answer := make(chan []string, 1)
 		other.Send(remark{handled: answer})
@@ -369,7 +369,7 @@ func TestMisusePanics(t *testing.T) {
 		panicked := make(chan any, 1)
 		other.Send(twice{panicked})
 		assert.Equal(t, "actor: claim released twice", <-panicked)
-		a := d.Leave(alone)
+		a := d.Exit(alone)
 		require.Same(t, other, a, "the other claim still holds")
 		answer := make(chan []string, 1)
 		a.Send(remark{handled: answer})
@@ -455,7 +455,7 @@ func TestEndClearsOnlyItsOwnActivation(t *testing.T) {
 	a.Send(remark{"last", answer})
 	<-answer
 	assert.Same(t, entered, d.current.Load())
-	require.Nil(t, d.Leave(alone))
+	require.Nil(t, d.Exit(alone))
 }
 
 func TestAtRestBeforeTheAnswer(t *testing.T) {
@@ -518,7 +518,7 @@ func TestOwnerDoesNotWaitForItsStarter(t *testing.T) {
 		}()
 		<-sent
 		answer := make(chan []string, 1)
-		d.Leave(alone).Send(remark{})
+		d.Exit(alone).Send(remark{})
 		starter.Send(remark{handled: answer})
 		assert.Len(t, <-answer, mailboxSize+3)
 		requireRest(t, &d)
@@ -563,7 +563,7 @@ func TestBurstAsAnActivationBegins(t *testing.T) {
 		close(gate)
 		done.Wait()
 		done.Add(1)
-		d.Leave(alone).Send(count{&n, &done})
+		d.Exit(alone).Send(count{&n, &done})
 		done.Wait()
 		requireRest(t, &d)
 	}
@@ -592,7 +592,7 @@ func TestEndsThatRaceWithClaims(t *testing.T) {
 				}
 				a, alone := d.ClaimOrEnter(0)
 				if a == nil {
-					a = d.Leave(alone)
+					a = d.Exit(alone)
 				}
 				if a == nil {
 					left.Add(1)
@@ -621,7 +621,7 @@ func TestNothingIsKeptAtRest(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, d *address, b *blob){
 		"by the caller that was alone": func(t *testing.T, d *address, b *blob) {
 			_, alone := d.ClaimOrEnter(b)
-			require.Nil(t, d.Leave(alone))
+			require.Nil(t, d.Exit(alone))
 		},
 		"by the owner": func(t *testing.T, d *address, b *blob) {
 			a := meet(t, d)
@@ -656,7 +656,7 @@ func TestTheNoteIsNotKeptIfTheOwnerDropsIt(t *testing.T) {
 			b := new(blob)
 			_, alone := d.ClaimOrEnter(b)
 			claim(t, &d)
-			return d.Leave(alone), weak.Make(b)
+			return d.Exit(alone), weak.Make(b)
 		}()
 		runtime.GC()
 		require.NotNil(t, held.Value())

@@ -58,7 +58,7 @@ func Example() {
 		}
 		return func() {
 			if a == nil {
-				a = d.Leave(alone)
+				a = d.Exit(alone)
 			}
 			if a == nil {
 				fmt.Println(name, "met no other")

@@ -91,12 +91,11 @@ type program struct {
 }
 
 type flight struct {
-	number  int
-	key     string
-	calls   []*modelCall // that have not left
-	first   *modelCall
-	leaders []*modelCall // the fn of one of them runs; none before the flight begins
-	next    *flight      // the one that waits for it to land
+	number int
+	key    string
+	calls  []*modelCall // that have not left
+	leader *modelCall   // its fn runs; nil before the flight begins
+	next   *flight      // the one that waits for it to land
 }
 
 type modelCall struct {
@@ -123,8 +122,8 @@ const (
 	done      life = "done"    // it is done before the call
 )
 
-// mayLeave reports whether c may leave, as far as the library knows.
-func (c *modelCall) mayLeave() bool { return c.context == open || c.context == endless && c.doChan }
+// mayLeave reports whether c may leave.
+func (c *modelCall) mayLeave() bool { return c.context == open }
 
 const (
 	waiting     = "waiting"
@@ -158,13 +157,13 @@ func (p *program) join(key string, c *modelCall) {
 	f := p.current[key]
 	switch {
 	case f == nil:
-		c.flight = p.found(key, c)
+		c.flight = p.newFlight(key, c)
 		p.begin(c.flight)
 		return
 	case len(f.calls) > 0:
 		c.flight = f
 	case f.next == nil:
-		f.next = p.found(key, c)
+		f.next = p.newFlight(key, c)
 		c.flight = f.next
 		return
 	default:
@@ -173,24 +172,21 @@ func (p *program) join(key string, c *modelCall) {
 	c.flight.calls = append(c.flight.calls, c)
 }
 
-func (p *program) found(key string, c *modelCall) *flight {
-	f := &flight{number: len(p.flights), key: key, calls: []*modelCall{c}, first: c}
+func (p *program) newFlight(key string, c *modelCall) *flight {
+	f := &flight{number: len(p.flights), key: key, calls: []*modelCall{c}}
 	p.flights = append(p.flights, f)
 	return f
 }
 
-// begin gives f its key. The leader is the first call that never leaves. If there is none,
-// it is the call that founded f, or any if that has left.
+// begin gives f its key. The fn of the first call that never leaves runs or, if there is
+// none, that of the first that has not left.
 func (p *program) begin(f *flight) {
 	p.current[f.key] = f
 	p.inFlight = append(p.inFlight, f)
-	leaders := f.calls
+	f.leader = f.calls[0]
 	if i := slices.IndexFunc(f.calls, func(c *modelCall) bool { return !c.mayLeave() }); i >= 0 {
-		leaders = f.calls[i : i+1]
-	} else if f.calls[0] == f.first {
-		leaders = f.calls[:1]
+		f.leader = f.calls[i]
 	}
-	f.leaders = slices.Clone(leaders)
 }
 
 // free takes the key from f, and begins the next flight.
@@ -340,7 +336,7 @@ func (p *program) check(t *rapid.T) {
 				continue
 			}
 			runs[c.flight] += got.ran
-			if !slices.Contains(c.flight.leaders, c) {
+			if c.flight.leader != c {
 				t.Fatalf("%s: call %d ran fn", s.name, i)
 			}
 			if got, want := describe(got.context), c.flight.context(); got != want {
@@ -351,7 +347,11 @@ func (p *program) check(t *rapid.T) {
 			}
 		}
 		for _, f := range p.flights {
-			if got, want := runs[f], min(1, len(f.leaders)); s.sees(f.key) && got != want {
+			want := 0
+			if f.leader != nil {
+				want = 1
+			}
+			if got := runs[f]; s.sees(f.key) && got != want {
 				t.Fatalf("%s: fn of flight %d ran %d times, want %d", s.name, f.number, got, want)
 			}
 		}
@@ -369,7 +369,7 @@ func describe(ctx context.Context) string {
 // context returns the state of the context that the fn of f got.
 func (f *flight) context() string {
 	switch {
-	case f.leaders == nil || f.leaders[0].context == noContext:
+	case f.leader == nil || f.leader.context == noContext:
 		return "none"
 	case len(f.calls) == 0:
 		return fmt.Sprint(context.Canceled, ", cause: ", singleflight.ErrAbandoned)

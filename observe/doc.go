@@ -28,8 +28,9 @@
 // a goroutine's stack each. Programs that do not use this package pay nothing.
 //
 // A scrape or a page asks the group's owner for all flights: with 10,000 of them
-// that is a few milliseconds, in which the owner answers no call. See
-// [singleflight.GroupOf.InFlight].
+// that is a few milliseconds, in which the owner answers no call. And a group with a flight
+// that is alone has an owner from the scrape until that flight lands: meanwhile other calls
+// take as long as calls that meet. See [singleflight.GroupOf.InFlight].
 //
 // # How it works
 //

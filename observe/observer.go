@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"time"
@@ -168,12 +169,12 @@ func endingOf(ctx context.Context, returned bool) ending {
 // It returns the error that the caller gets.
 func (o *observer[K, V]) ended(r *record, err error, shared bool) error {
 	switch {
-	case err == error(r): //nolint:errorlint // Err has returned r, unwrapped
+	case err == error(r) || err == context.Canceled && r.endedWithoutError(): //nolint:errorlint // what the library returns
 		if r.step(left) {
 			o.figures.outlived.Add(1)
 		}
 		o.figures.left.Add(1)
-		return r.Context.Err()
+		return cmp.Or(r.Context.Err(), context.Canceled)
 	case r.wasCalled():
 	case err == singleflight.ErrDeadlock && !shared: //nolint:errorlint // what the library returns
 		o.figures.refused.Add(1)

@@ -211,6 +211,47 @@ func TestLeavingIsCounted(t *testing.T) {
 	})
 }
 
+// An ended is a context that has ended, and does not say so in Err.
+type ended struct{ context.Context }
+
+func (ended) Err() error { return nil }
+
+func TestLeavingIsCountedIfErrIsNil(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		ctx, cancel := context.WithCancel(t.Context())
+		end := make(chan struct{})
+		fn := func(context.Context) (int, error) { <-end; return 1, nil }
+		lead := g.DoChanContext(ended{ctx}, "key", fn)
+		join := g.DoChanContext(ended{ctx}, "key", fn)
+		synctest.Wait()
+		cancel()
+		assert.Equal(t, singleflight.ResultOf[int]{Err: context.Canceled}, <-lead)
+		assert.Equal(t, singleflight.ResultOf[int]{Err: context.Canceled}, <-join)
+		close(end)
+		synctest.Wait()
+		assert.Equal(t, reading{Flights: 1, Left: 2, Outlived: 1, Failures: failures{abandoned: 1}}, counted(g))
+	})
+}
+
+// An error that fn returns is not mistaken for that of a call that leaves.
+func TestCanceledReturnedByFnIsNotCountedAsLeaving(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		_, err, _ := g.DoContext(t.Context(), "key", func(context.Context) (int, error) { return 0, context.Canceled })
+		assert.Equal(t, context.Canceled, err)
+		assert.Equal(t, reading{Flights: 1, Failures: failures{failed: 1}}, counted(g))
+	})
+}
+
+func TestWaitInFnIsRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		_, err, _ := g.DoContext(t.Context(), "key", func(ctx context.Context) (int, error) {
+			return 0, g.Wait(ctx)
+		})
+		assert.Equal(t, singleflight.ErrDeadlock, err)
+		assert.NoError(t, g.Wait(t.Context()))
+	})
+}
+
 // Other calls get the result of a flight whose first call has left.
 func TestOutlivedFlight(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {

@@ -48,6 +48,17 @@ func (r *record) Err() error {
 
 func (r *record) Error() string { return r.Context.Err().Error() }
 
+// endedWithoutError reports whether the context has ended, but says nothing of it in Err, as
+// some contexts do that are not of package context.
+func (r *record) endedWithoutError() bool {
+	select {
+	case <-r.Done():
+		return r.Context.Err() == nil
+	default:
+		return false
+	}
+}
+
 // step adds s to the steps of the call, and reports whether it now has both.
 func (r *record) step(s uint32) (both bool) {
 	return r.steps.Or(s)&^s != 0

@@ -66,7 +66,7 @@ var promises = []promise{
 	{"slow", "a slow function keeps no other key waiting", inBubble(slow)},
 	{"nested", "a function may call Do with another key", inBubble(nested)},
 	{"forget", "after Forget, the next call runs its own function", inBubble(forget)},
-	{"successor", "a forgotten flight that lands leaves the next one alone", inBubble(successor)},
+	{"next", "a forgotten flight that lands does not disturb the next one", inBubble(next)},
 	{"panic", "a panic of fn is raised in every caller", inBubble(panics)},
 	{"goexit", "Goexit in fn ends every caller's goroutine", inBubble(exits)},
 	{"caller", "fn runs in the goroutine of a caller", inBubble(caller)},
@@ -75,7 +75,7 @@ var promises = []promise{
 	{"memory", "many keys at once leave no memory behind", memory},
 	{"bubble", "a Group works in a bubble after use outside", bubble},
 	{"alone", "a call that meets no other needs no other goroutine", lone},
-	{"leave", "a caller can give up waiting", inBubble(leave)},
+	{"leave", "a caller can leave when its context ends", inBubble(leave)},
 }
 
 var only = flag.String("steps", "", "which steps TestPromise tries: a regular expression")
@@ -257,7 +257,7 @@ func forget(t *testing.T, g group) {
 	<-first
 }
 
-func successor(t *testing.T, g group) {
+func next(t *testing.T, g group) {
 	gate1, gate2, executions := make(chan struct{}), make(chan struct{}), 0
 	first := began(g, "key", after(gate1, value(1, &executions)))
 	g.Forget("key")

@@ -19,7 +19,7 @@ func TestCountExample(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```go\n// (\\w+\\.go)\n(.*?)```").FindAllSubmatch(readme, -1)
-	require.Len(t, blocks, 2)
+	require.Len(t, blocks, 3)
 	dir, replace := t.TempDir(), make(map[string]string)
 	for _, b := range blocks {
 		original, err := filepath.Abs("../" + string(b[1]))

@@ -33,8 +33,8 @@
 #define STEP
 #endif
 
-mtype = { do_, done_, leave_, forget_, forgetUnshared_ };
-mtype = { joined_, leads_, standby_ };
+mtype = { do_, land_, leave_, forget_, forgetUnshared_ };
+mtype = { leads_, hosts_, joined_, waits_, willLead_ };
 
 /* Address: the entry that it holds: c is that of call c, which is alone; CALLS + a is
  * that of activation a. */
@@ -45,7 +45,7 @@ byte note[CALLS] = NONE;     /* in an entry: the flight of the call that is alon
 typedef Activation {
 	short claims;        /* made, or OVER */
 	byte released;
-	byte found;          /* the entry whose note the owner gets */
+	byte alone;          /* the entry whose note the owner gets */
 	bool adopted;        /* the owner has adopted it */
 	byte byKey[KEYS] = NONE;
 	byte forgotten;      /* forgotten flights that have not landed, a bit each */
@@ -63,45 +63,64 @@ typedef Call {
 	bool left;           /* the call has left its flight */
 	bool last;           /* and no caller remains */
 
-	byte leader;         /* of its flight: the index of the turn it waits for */
-	byte waiters;        /* of its flight, a bit each */
+	/* its flight: */
+	byte answers;        /* the index of the channel where its leader waits */
+	bool hosted;         /* a host leads, and no caller */
+	byte row;            /* the calls that wait for woken, a bit each */
+	byte channels;       /* the calls of DoChan that have joined, a bit each */
 	byte next = NONE;    /* the flight that begins when this one, abandoned, ends */
 	bool cancelled;      /* fn's context */
+	bool woken;          /* the row's channel is closed */
 
-	/* its flight: */
+	/* what the assertions look at: */
 	bool begun;
 	bool forgotten;
 	bool unshared;       /* forgotten by ForgetUnshared */
 	bool running;        /* fn */
-	bool landed;
+	bool landed;         /* the key is free */
 	bool abandoned;      /* when it landed */
-	bool delivered;      /* its channel has received */
+	bool isShared;       /* as its callers are told */
+	byte got;            /* calls that have the result, a bit each */
 };
 Call call[CALLS];
-chan turn[CALLS + LEAVERS] = [2] of { bit };     /* of calls, and then of hosts */
+chan answers[CALLS + LEAVERS] = [2] of { bit };  /* of calls, and then of hosts */
 chan results[CALLS] = [1] of { bit };
 
 #define mayLeave(c)  (c >= CALLS - LEAVERS)
-#define hosted(f)    (call[f].leader >= CALLS)   /* no caller leads it */
-#define abandoned(f) (hosted(f) && call[f].waiters == 0)
-#define aboard(f)    (call[f].waiters >> (CALLS - LEAVERS) != 0)   /* a call that may leave is on it */
-#define shared(f)    ((call[f].waiters & (call[f].waiters - hosted(f))) != 0)  /* by more than one call */
+#define waiters(f)   (call[f].row | call[f].channels)
+#define hosted(f)    (call[f].hosted)
+#define abandoned(f) (hosted(f) && waiters(f) == 0)
+#define requests(f)  (call[f].row >> (CALLS - LEAVERS) != 0)       /* of calls on f that may leave */
+#define shared(f)    ((waiters(f) & (waiters(f) - hosted(f))) != 0)  /* by more than one call */
 
 /* What must hold. */
 byte alive;                  /* activations: never two */
 byte runningFor[KEYS];       /* flights that were not forgotten: never two */
-byte due[CALLS + LEAVERS];   /* turns that calls and hosts still wait for */
+byte due[CALLS + LEAVERS];   /* answers that calls and hosts still wait for */
 byte abandonedFlights;       /* that have not landed */
 byte returned;               /* callers */
 
 byte first = CALLS - LEAVERS;  /* of the callers that may leave and have not begun */
 
-inline give(c) {             /* the turn, once, to a call or host that waits for it */
-	atomic { assert(due[c] > 0 && nfull(turn[c])); due[c]--; turn[c]!0 }
+inline give(c) {             /* an answer, to a call or host that waits for one */
+	atomic { assert(due[c] > 0 && nfull(answers[c])); due[c]--; answers[c]!0 }
 }
 
+/* Call c gets the result of flight f: when the key is free, and once. */
+#define gets(c, f) \
+	assert(call[f].landed && !(call[f].got & (1 << c))); \
+	call[f].got = call[f].got | (1 << c)
+
 inline deliver(c) {          /* the result, to the channel of a DoChan */
-	atomic { assert(!call[c].delivered); call[c].delivered = true; results[c]!0 }
+	atomic { assert(nfull(results[c])); gets(c, call[c].flight); results[c]!0 }
+}
+
+inline wake(f) {             /* the calls in the row */
+	atomic { assert(!call[f].woken); call[f].woken = true }
+}
+
+inline await(c) {            /* the landing, in the row */
+	atomic { call[call[c].flight].woken -> gets(c, call[c].flight) }
 }
 
 inline clear(e) {            /* CompareAndSwap(e, nil) */
@@ -132,7 +151,7 @@ inline claim(a) { STEP {
 				assert(alive == 0);
 				alive++;
 				a = acts; acts++;
-				act[a].claims = 2; act[a].found = e;
+				act[a].claims = 2; act[a].alone = e;
 				current = CALLS + a; begins = true
 			:: else -> begins = false
 			fi
@@ -155,6 +174,7 @@ inline claimOrEnter(a, c) { STEP {
 		:: current == NONE ->
 			current = c; entered = true;
 			call[c].flight = c;
+			if :: mayLeave(c) -> call[c].hosted = true; call[c].row = 1 << c :: else fi;
 #ifndef PUBLISHED_EARLY
 			note[c] = c
 #endif
@@ -174,12 +194,12 @@ inline claimOrEnter(a, c) { STEP {
 	entered = false
 }}
 
-/* Leave, by the call that is alone: a is NONE if no other has come. */
-inline leave(a) { STEP {
+/* Exit, by the call that is alone: a is NONE if no other has come. */
+inline exit(a) { STEP {
 	e = current;
 	if
 	:: e < CALLS ->
-#ifdef LEAVE_BY_STORE
+#ifdef EXIT_BY_STORE
 		current = NONE; a = NONE; call[e].landed = true
 #else
 		atomic { if :: current == e -> current = NONE; a = NONE; call[e].landed = true :: else -> a = 0 fi }
@@ -199,7 +219,7 @@ inline send(a, kind, c) { STEP {
 	atomic {
 		assert(act[a].claims != OVER);
 		if
-		:: kind == done_ -> due[call[c].leader]++
+		:: kind == land_ -> due[call[c].answers]++
 		:: else -> due[c]++
 		fi
 	};
@@ -225,7 +245,7 @@ inline release(a) { STEP {
 	if :: ended -> clear(CALLS + a) :: else fi
 }}
 
-#ifdef SPARES_NOBODY
+#ifdef SPARES_NONE
 #define spared false
 #else
 #define spared (kind == forgetUnshared_ && (shared(f) || call[f].next != NONE))
@@ -237,25 +257,48 @@ inline release(a) { STEP {
 #define joinable(f) (!abandoned(f))
 #endif
 
-inline found_(c) {           /* a flight */
-	call[c].flight = c;
-	if :: mayLeave(c) || call[c].answer == standby_ -> due[c]++ :: else fi
+inline begin(c, f) {
+	f = c;
+	call[c].answer = leads_;
+	call[c].flight = f;
+	if
+	:: mayLeave(c) ->
+		call[f].hosted = true;
+		join(c, f);
+		call[c].answer = hosts_
+	:: else
+	fi
 }
 
 inline join(c, f) {
 	assert(!call[f].forgotten && !call[f].landed);
 	call[c].answer = joined_;
 	call[c].flight = f;
-	call[f].waiters = call[f].waiters | (1 << c);
-	if :: !call[c].doChan -> due[c]++ :: else fi
+	if
+	:: call[c].doChan -> call[f].channels = call[f].channels | (1 << c)
+	:: else -> call[f].row = call[f].row | (1 << c)
+	fi
 }
 
-inline takeOver(c, f) {
-	assert(!call[f].begun);
-	call[c].answer = standby_;
-	call[c].flight = f;
-	call[f].leader = c;
-	due[c]++
+inline joinNext(c, f) {      /* f is abandoned */
+	n = call[f].next;
+	if
+	:: n == NONE -> n = c; call[f].next = c; call[c].hosted = true
+	:: else
+	fi;
+	if
+	:: !hosted(n) -> join(c, n)
+	:: hosted(n) && mayLeave(c) -> join(c, n); call[c].answer = waits_
+	:: else ->
+		assert(!call[n].begun);
+		call[c].answer = willLead_;
+		call[c].flight = n;
+#ifndef STILL_HOSTED
+		call[n].hosted = false;
+#endif
+		call[n].answers = c;
+		due[c]++                                   /* that the flight begins */
+	fi
 }
 
 inline beginNext(f) {        /* of key k */
@@ -265,21 +308,20 @@ inline beginNext(f) {        /* of key k */
 #ifndef BEGINS_TWICE
 		call[f].next = NONE;
 #endif
-		assert(kind != forgetUnshared_);           /* a flight with a next is spared */
-		assert(!hosted(n) || aboard(n));           /* there is an fn to run */
+		assert(kind != forgetUnshared_);           /* a flight with a next one is spared */
+		assert(!hosted(n) || requests(n));         /* there is an fn to run */
 		act[a].byKey[k] = n;
 #ifndef BEGUN_UNCLAIMED
 		releases = false;
 #endif
-		if :: hosted(n) -> run lead(a, n, false) :: else -> give(call[n].leader) fi
+		if :: hosted(n) -> run lead(a, n, true) :: else -> give(call[n].answers) fi
 	:: else
 	fi
 }
 
-inline remove(c, f) {        /* c leaves f; n is the flight of the key */
-	call[f].waiters = call[f].waiters & ~(1 << c);
+inline leave(c, f) {         /* n is the flight of the key */
+	call[f].row = call[f].row & ~(1 << c);
 	call[c].left = true;
-	due[c]--;                                          /* the landing */
 	if
 	:: !abandoned(f)
 #ifndef EMPTY_BEGINS
@@ -314,7 +356,7 @@ proctype owner(byte a) {
 			if                                 /* stateOf */
 			:: !act[a].adopted ->
 				act[a].adopted = true;
-				f = note[act[a].found];
+				f = note[act[a].alone];
 				if :: f != NONE -> act[a].byKey[call[f].key] = f :: else fi
 			:: else
 			fi;
@@ -323,25 +365,18 @@ proctype owner(byte a) {
 			releases = true; abandonedOne = false;
 			if
 			:: kind == do_ ->
+#ifdef SHARED_ANSWERS
+				call[c].answers = c;
+#endif
 				if
 				:: f == NONE ->
-					call[c].answer = leads_;
-					found_(c);
-					act[a].byKey[k] = c;
+					begin(c, f);
+					act[a].byKey[k] = f;
 					releases = false
 				:: f != NONE && joinable(f) -> join(c, f)
-				:: else ->
-					n = call[f].next;
-					if
-					:: n == NONE ->
-						call[c].answer = standby_;
-						found_(c);
-						call[f].next = c
-					:: n != NONE && hosted(n) && !mayLeave(c) -> takeOver(c, n)
-					:: else -> join(c, n)
-					fi
+				:: else -> joinNext(c, f)
 				fi
-			:: kind == done_ ->                /* its flight is c */
+			:: kind == land_ ->                /* its flight is c */
 				if
 				:: f == c -> act[a].byKey[k] = NONE
 				:: else -> act[a].forgotten = act[a].forgotten & ~(1 << c)
@@ -351,12 +386,12 @@ proctype owner(byte a) {
 #ifndef NEVER_BEGINS
 				beginNext(c);
 #endif
-				c = call[c].leader
+				c = call[c].answers
 			:: kind == leave_ ->
 				n = f;
 				f = call[c].flight;
 				if
-				:: find(f) -> remove(c, f)
+				:: find(f) -> leave(c, f)
 				:: else ->
 					assert(call[f].landed);
 #ifdef LEAVE_AFTER_LANDING
@@ -394,111 +429,106 @@ proctype owner(byte a) {
 	assert(empty(mailbox[a]))                          /* no message is lost */
 }
 
-inline fly(c) {                                            /* fn, unless all have left */
+inline fly(f) {                                            /* fn, unless all have left */
 	d_step {
-		assert(!call[c].begun);
-		call[c].begun = true;
-		call[c].running = !call[c].cancelled;
+		assert(!call[f].begun);
+		call[f].begun = true;
+		call[f].running = !call[f].cancelled;
 		if
-		:: call[c].running && !call[c].forgotten ->
-			assert(runningFor[call[c].key] == 0);
-			runningFor[call[c].key]++
+		:: call[f].running && !call[f].forgotten ->
+			assert(runningFor[call[f].key] == 0);
+			runningFor[call[f].key]++
 		:: else
 		fi
 	}
 }
 
-inline ends(c) {
+inline ends(f) {
 	d_step {
-		if :: call[c].running && !call[c].forgotten -> runningFor[call[c].key]-- :: else fi;
-		call[c].running = false
+		if :: call[f].running && !call[f].forgotten -> runningFor[call[f].key]-- :: else fi;
+		call[f].running = false
 	}
 }
 
-/* lead: runs fn and lands flight c. */
-inline leadInline(a, c) {
-	fly(c);
+/* lead: runs fn and lands flight f. */
+inline leadInline(a, f) {
+	fly(f);
 	STEP {
-	ends(c);
-	if :: a == NONE -> leave(a) :: else fi;
+	ends(f);
+	if :: a == NONE -> exit(a) :: else fi;
+#ifdef WOKEN_EARLY
+	wake(f);
+#endif
 	if
 	:: a == NONE
 	:: else ->
-		send(a, done_, c);
-#ifndef DONE_UNANSWERED
-		turn[call[c].leader]?_;
+		send(a, land_, f);
+#ifndef LAND_UNANSWERED
+		answers[call[f].answers]?_;
 #endif
 	fi;
 	atomic {
-		isShared = shared(c);
-		call[c].abandoned = abandoned(c);
-		/* No call is released before the key is free: neither the leader
-		 * nor, below, its waiters. */
+		call[f].isShared = shared(f);
+		call[f].abandoned = abandoned(f);
+		w = call[f].channels;
+		/* No call gets the result before the key is free: neither the leader nor,
+		 * below, its waiters. */
 		if
-		:: a == NONE -> assert(current != c && !isShared && !call[c].abandoned)
-		:: else -> assert(act[a].byKey[call[c].key] != c || act[a].claims == OVER)
+		:: a == NONE -> assert(current != f && !call[f].isShared && !call[f].abandoned)
+		:: else -> assert(act[a].byKey[call[f].key] != f || act[a].claims == OVER)
 		fi;
-		assert(!(isShared && call[c].unshared));   /* a shared flight is spared */
-		assert(!call[c].cancelled || call[c].abandoned);
+		assert(!(call[f].isShared && call[f].unshared));   /* a shared flight is spared */
+		assert(!call[f].cancelled || call[f].abandoned);
 		if
-		:: hosted(c)
-		:: else ->
-			got++;
-			if :: call[call[c].leader].doChan -> deliver(call[c].leader) :: else fi
+		:: hosted(f)
+		:: !hosted(f) && call[call[f].answers].doChan -> deliver(call[f].answers)
+		:: else -> gets(call[f].answers, f)
 		fi
 	};
 	do
-	:: call[c].waiters == 0 -> break
+	:: w == 0 -> break
 	:: else ->
 		atomic {
-			w = 0;
+			d = 0;
 			do
-			:: call[c].waiters & (1 << w) -> break
-			:: else -> w++
+			:: w & (1 << d) -> break
+			:: else -> d++
 			od;
-			call[c].waiters = call[c].waiters & ~(1 << w);
-			got++;
-			if
-			:: call[w].doChan -> deliver(w)
-			:: else ->
-				give(w);
-#ifdef RELEASED_TWICE
-				give(w)
-#endif
-			fi;
-			w = 0
+			w = w & ~(1 << d);
+			deliver(d);
+			d = 0
 		}
 	od;
-	atomic {
-		assert(isShared == (got > 1));             /* Shared is exact */
-		isShared = false; got = 0
-	}
+#ifndef WOKEN_EARLY
+	wake(f)
+#endif
+#ifdef WOKEN_TWICE
+	;
+	wake(f)
+#endif
 	}
 }
 
-/* leadChan and host */
-proctype lead(byte a; byte c; bool standby) {
-	bool begins, isShared;
-	byte e, w, got;
-	if :: standby -> turn[call[c].leader]?_ :: else fi;
-	leadInline(a, c)
+/* leader.lead and leader.host in a goroutine of their own */
+proctype lead(byte a; byte f; bool begun) {
+	bool begins;
+	byte e, w, d;
+	if :: !begun -> answers[call[f].answers]?_ :: else fi;
+	leadInline(a, f)
 }
 
 inline Do(c) {
 	claimOrEnter(a, c);
 	if
 	:: a == NONE
-	:: else ->
-		send(a, do_, c);
-		turn[c]?_;
-		if
-		:: call[c].answer == leads_
-		:: else -> turn[c]?_                       /* the landing; or, for a standby, its turn to lead */
-		fi
+	:: else -> send(a, do_, c); answers[c]?_
 	fi;
 	if
-	:: call[c].answer == joined_
-	:: else -> f = call[c].flight; leadInline(a, f)
+	:: call[c].answer == joined_ -> await(c)
+	:: else ->
+		if :: call[c].answer == willLead_ -> answers[c]?_ :: else fi;   /* the flight begins */
+		f = call[c].flight;
+		leadInline(a, f)
 	fi
 }
 
@@ -506,14 +536,12 @@ inline DoChan(c) {
 	call[c].doChan = true;
 	claimOrEnter(a, c);
 	if
-	:: a == NONE -> run lead(NONE, c, false)
-	:: else ->
-		send(a, do_, c);
-		turn[c]?_;
-		if
-		:: call[c].answer == joined_
-		:: else -> run lead(a, call[c].flight, call[c].answer == standby_)
-		fi
+	:: a == NONE
+	:: else -> send(a, do_, c); answers[c]?_
+	fi;
+	if
+	:: call[c].answer == joined_
+	:: else -> run lead(a, call[c].flight, call[c].answer != willLead_)
 	fi
 }
 
@@ -531,18 +559,18 @@ inline DoContext(c) {
 		claimOrEnter(a, c)
 	};
 	if
-	:: a == NONE -> atomic { due[c]++; run lead(NONE, c, false) }
+	:: a == NONE -> run lead(NONE, c, true)
 	:: else ->
 		send(a, do_, c);
 		atomic {
-			turn[c]?_;
-			if :: call[c].answer == leads_ -> run lead(a, c, false) :: else fi
+			answers[c]?_;
+			if :: call[c].answer == hosts_ -> run lead(a, c, true) :: else fi
 		}
 	fi;
 	/* waitOrLeave */
 	a = 0;
 	if
-	:: STEP { turn[c]?_; returns() }                   /* the landing */
+	:: STEP { await(c); returns() }
 	:: claim(a);
 	   if
 	   :: a == NONE -> assert(call[call[c].flight].landed)
@@ -550,7 +578,10 @@ inline DoContext(c) {
 	   fi;
 	   STEP {
 	   if
-	   :: a != NONE -> turn[c]?_                       /* the answer, or the landing */
+	   :: a != NONE -> answers[c]?_
+#ifdef ANSWER_NOT_AWAITED
+	   :: a != NONE && call[call[c].flight].woken
+#endif
 	   :: else
 	   fi;
 	   if
@@ -558,10 +589,7 @@ inline DoContext(c) {
 #ifdef LEFT_AT_REST
 	   :: !call[c].left && a == NONE
 #endif
-#ifdef ANSWER_NOT_AWAITED
-	   :: !call[c].left && a != NONE
-#endif
-	   :: else -> turn[c]?_                            /* the other of the two */
+	   :: else -> await(c)
 	   fi;
 	   if
 	   :: call[c].last -> call[call[c].flight].cancelled = true
@@ -580,7 +608,7 @@ inline Forget(c, kind) {             /* and ForgetUnshared */
 		send(a, kind, c)
 #ifndef FORGET_UNANSWERED
 		;
-		turn[c]?_
+		answers[c]?_
 #endif
 	fi
 }
@@ -590,8 +618,8 @@ inline chooseKey(c) {
 }
 
 proctype caller() {
-	byte a, e, w, f, got;
-	bool entered, begins, over, isShared;
+	byte a, e, w, d, f;
+	bool entered, begins, over;
 	DoChan(0);
 	Forget(1, forget_);
 	Do(2);
@@ -602,8 +630,8 @@ proctype caller() {
 }
 
 proctype doer(byte c) {
-	byte a, e, w, f, got;
-	bool entered, begins, over, isShared;
+	byte a, e, w, d, f;
+	bool entered, begins, over;
 	chooseKey(c);
 	if
 	:: Do(c)
@@ -635,13 +663,8 @@ init {
 	atomic {
 		do
 		:: c < CALLS ->
-			call[c].leader = c;
-			if
-			:: mayLeave(c) ->                  /* a host leads, if it is a flight */
-				call[c].leader = c + LEAVERS;
-				call[c].waiters = 1 << c
-			:: else
-			fi;
+			call[c].answers = c;
+			if :: mayLeave(c) -> call[c].answers = c + LEAVERS :: else fi;   /* its host's */
 			c++
 		:: else -> break
 		od;
@@ -657,12 +680,18 @@ init {
 		c = 0;
 		do
 		:: c < CALLS + LEAVERS ->
-			/* Each call has had one end. */
-			assert(due[c] == 0 && empty(turn[c]));
+			assert(due[c] == 0 && empty(answers[c]));    /* each message is answered */
 			if
-			:: c < CALLS ->
-				assert(call[c].begun == call[c].landed);
-				assert(call[c].cancelled == call[c].abandoned)
+			:: c < CALLS && call[c].begun ->
+				assert(call[c].landed && call[c].woken);
+				assert(call[c].cancelled == call[c].abandoned);
+				/* All its callers have the result, and no others. */
+				if
+				:: hosted(c) -> assert(call[c].got == waiters(c))
+				:: else -> assert(call[c].got == (waiters(c) | (1 << call[c].answers)))
+				fi;
+				assert(call[c].isShared == ((call[c].got & (call[c].got - 1)) != 0))
+			:: c < CALLS && !call[c].begun -> assert(!call[c].landed && !call[c].cancelled)
 			:: else
 			fi;
 			c++

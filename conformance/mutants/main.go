@@ -34,6 +34,7 @@ var checks = []check{
 	{"own tests", ".", []string{"-cpu=1,2,4", "./..."}, generous},
 	{"with -race", ".", []string{"-race", "./..."}, generous},
 	{"differential", "conformance", []string{"-run=Differential", "-rapid.checks=1000", "-rapid.nofailfile"}, generous},
+	{"exact", "conformance", []string{"-run=Exact", "-rapid.checks=1000", "-rapid.nofailfile"}, generous},
 	{"linearizability", "conformance", []string{"-run=Linearizability"}, generous},
 	{"soak", "conformance", []string{"-run=Soak", "-soak=2s"}, generous},
 }

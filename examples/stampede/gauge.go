@@ -88,7 +88,7 @@ func (g *gauge) wait(ctx context.Context, product int64) (stop func()) {
 // read ends the turn, waits until no query is running, and returns what the gauge
 // has seen. It is called once.
 func (g *gauge) read() counts {
-	a := g.address.Leave(g.alone)
+	a := g.address.Exit(g.alone)
 	if a == nil {
 		return counts{}
 	}

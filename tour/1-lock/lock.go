@@ -3,7 +3,7 @@
 //
 // A call locks the map and looks for a flight of its key. If there is one, the call unlocks
 // the map and waits. If there is none, the call leads: it puts a flight into the map, runs
-// fn without the lock, takes the flight out again, and releases the waiters.
+// fn without the lock, takes the flight out again, and wakes the waiters.
 //
 // # What it cannot do
 //
@@ -13,10 +13,10 @@
 // deletes that one, and a third call runs its function beside the second. After a burst of
 // keys the map keeps its size.
 //
-// Each of these has a repair that keeps the lock. What no repair changes is that the lock
-// does not say what it guards. That val and err are written before landed is done, and
-// read only after that, stands in a comment, and every method has to be read to see whether
-// it is true. Step 2 gives the map to one goroutine.
+// Each of these can be repaired with a lock. But no repair makes the lock say what it
+// guards. A comment says that val and err are written before landed is done, and read only
+// after that; to see whether this is true, one has to read every method. Step 2 gives the
+// map to one goroutine.
 package lock
 
 import "sync"
@@ -54,7 +54,7 @@ func (g *Group) Do(key string, fn func() (any, error)) (any, error) {
 
 	f.val, f.err = fn()
 
-	// First the key is freed, then the waiters are released. Otherwise a waiter could
+	// First the key is freed, then the waiters are woken. Otherwise a waiter could
 	// return, call again, and get the same result a second time.
 	g.mu.Lock()
 	delete(g.flights, key)

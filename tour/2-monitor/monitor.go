@@ -3,14 +3,14 @@
 // [Group.own], which no other goroutine can reach.
 //
 // The owner does not run fn itself, or all other calls would wait for it. It starts a
-// goroutine for fn, which sends landed when fn has returned. The owner then answers
+// goroutine for fn, which sends land when fn has returned. The owner then answers
 // the callers of the flight. It compares flights and not keys, so a forgotten flight that
 // lands does not take the key from the next one.
 //
 // # What it cannot do
 //
 // A panic of fn happens where no caller can recover it, and kills the process. After
-// runtime.Goexit in fn, landed is never sent, and the callers wait for ever. While the owner
+// runtime.Goexit in fn, land is never sent, and the callers wait for ever. While the owner
 // answers the thousand callers of one flight, the calls of all other keys wait.
 //
 // And the owner must be started and ended. The zero Group has none, so its calls hang. A
@@ -22,7 +22,7 @@ package monitor
 
 // A Group runs one function at a time for each key. It must be made by [New].
 type Group struct {
-	mailbox chan any // to the owner: do, landed, forget or end
+	mailbox chan any // to the owner: do, land, forget or end
 }
 
 // do comes from a caller.
@@ -32,8 +32,8 @@ type do struct {
 	answer chan<- result // has room for it
 }
 
-// landed comes from the goroutine that has run the fn of a flight.
-type landed struct {
+// land comes from the goroutine that has run the fn of a flight.
+type land struct {
 	flight *flight
 	result result
 }
@@ -77,11 +77,11 @@ func (g *Group) own() {
 				flights[m.key] = f
 				go func() {
 					val, err := m.fn()
-					g.mailbox <- landed{f, result{val, err}}
+					g.mailbox <- land{f, result{val, err}}
 				}()
 			}
 			f.callers = append(f.callers, m.answer)
-		case landed:
+		case land:
 			if flights[m.flight.key] == m.flight {
 				delete(flights, m.flight.key)
 			}

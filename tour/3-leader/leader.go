@@ -3,10 +3,11 @@
 // runs fn in its own goroutine, where panics and runtime.Goexit belong. A deferred function
 // lands the flight in any case, and every waiter ends as fn has ended.
 //
-// A flight changes hands, each time with a message. The owner adds the waiters. The leader
-// sends done, and the owner's answer hands the waiters over: from then on the leader alone
-// uses them, and wakes them while the owner serves other keys. So the owner does constant
-// work for each message, and it never blocks: every channel it answers on has room.
+// Each field of a flight belongs to one goroutine at a time, and changes hands with a
+// message, an answer or the landing. The leader sends land, and waits for the answer: then
+// the key is free. After that the leader wakes the waiters, while the owner serves other
+// keys. So the owner does constant work for each message, and it never blocks: every channel
+// that it answers on has room.
 //
 // # What it cannot do
 //
@@ -19,30 +20,32 @@ import "runtime"
 
 // A Group runs one function at a time for each key. It must be made by [New].
 type Group struct {
-	mailbox chan any // to the owner: do, done, forget or end
+	mailbox chan any // to the owner: do, land, forget or end
 }
 
-// A flight is one execution of a function. Each call makes one, which takes off or, if
+// A flight is one execution of a function. Each call makes a flight, which begins or, if
 // the call joins another, stays unused.
 type flight struct {
 	// Immutable:
-	key  string
-	turn chan struct{} // where the call gets the owner's answers, and the landing; has room
+	key     string
+	answers chan struct{} // where the call gets the owner's answers; has room for one
+	landed  chan struct{} // where the waiters wait; closed when the flight has landed
 
-	// Written by the owner before it answers do, then the call's:
+	// Written by the owner before it answers do, then immutable:
 	on *flight // the flight that the call is on: this one, if the call leads
 
-	// Owned by the owner until it answers done, then by the leader:
-	waiters []chan struct{} // the turns of the calls that have joined
-
-	// Owned by the leader until it releases the waiters, then immutable:
+	// Owned by the leader until it closes landed, then immutable:
 	end func() (any, error) // ends a Do as fn has ended
 }
 
-// Messages to the owner. do and done are answered; forget and end are not.
+func newFlight(key string) *flight {
+	return &flight{key: key, answers: make(chan struct{}, 1), landed: make(chan struct{})}
+}
+
+// Messages to the owner. do and land are answered; forget and end are not.
 type (
 	do     struct{ flight *flight }
-	done   struct{ flight *flight }
+	land   struct{ flight *flight }
 	forget struct{ key string }
 	end    struct{}
 )
@@ -65,17 +68,16 @@ func (g *Group) own() {
 			f := m.flight
 			if current, ok := flights[f.key]; ok {
 				f.on = current
-				current.waiters = append(current.waiters, f.turn)
 			} else {
 				f.on = f
 				flights[f.key] = f
 			}
-			f.turn <- struct{}{}
-		case done:
+			f.answers <- struct{}{}
+		case land:
 			if flights[m.flight.key] == m.flight { // unless it was forgotten
 				delete(flights, m.flight.key)
 			}
-			m.flight.turn <- struct{}{}
+			m.flight.answers <- struct{}{}
 		case forget:
 			delete(flights, m.key)
 		case end:
@@ -86,13 +88,13 @@ func (g *Group) own() {
 
 // Do returns the results of fn or, if a flight of key is in progress, those of that.
 func (g *Group) Do(key string, fn func() (any, error)) (any, error) {
-	f := &flight{key: key, turn: make(chan struct{}, 2)}
+	f := newFlight(key)
 	g.mailbox <- do{f}
-	<-f.turn
+	<-f.answers
 	if f.on == f {
 		g.lead(f, fn)
 	} else {
-		<-f.turn // the landing
+		<-f.on.landed
 	}
 	return f.on.end()
 }
@@ -104,11 +106,9 @@ func (g *Group) lead(f *flight, fn func() (any, error)) {
 		if v := recover(); v != nil {
 			f.end = func() (any, error) { panic(v) }
 		}
-		g.mailbox <- done{f}
-		<-f.turn
-		for _, turn := range f.waiters {
-			turn <- struct{}{}
-		}
+		g.mailbox <- land{f}
+		<-f.answers
+		close(f.landed)
 	}()
 	val, err := fn()
 	f.end = func() (any, error) { return val, err }

@@ -4,9 +4,10 @@
 // One life of the owner is an activation. It has a mailbox, and it counts claims. A claim is
 // the right, and the duty, to send one message. A caller makes a claim before it sends. The
 // owner releases the claim when it has handled the message, or keeps it for one message
-// more: the claim of a do that leads a flight stays for done. The release of the last claim
-// ends the activation. One atomic step finds that all claims are released and prevents new
-// ones, so a call either gets its claim in time, or finds that it must begin an activation.
+// more: if the call leads a flight, the claim of its do stays for land. The release of the
+// last claim ends the activation. One atomic step finds that all claims are released and
+// prevents new ones, so a call either gets its claim in time, or finds that it must begin an
+// activation.
 //
 // # What it cannot do
 //
@@ -28,7 +29,7 @@ type Group struct {
 // An activation is one life of an owner.
 type activation struct {
 	group    *Group
-	mailbox  chan any     // to the owner: do, done or forget
+	mailbox  chan any     // to the owner: do, land or forget
 	claims   atomic.Int64 // made, or over
 	released int64        // claims; the owner's
 }
@@ -67,14 +68,14 @@ func (a *activation) release() {
 
 // Do returns the results of fn or, if a flight of key is in progress, those of that.
 func (g *Group) Do(key string, fn func() (any, error)) (any, error) {
-	f := &flight{key: key, turn: make(chan struct{}, 2)}
+	f := newFlight(key)
 	a := g.claim()
 	a.mailbox <- do{f}
-	<-f.turn
+	<-f.answers
 	if f.on == f {
 		a.lead(f, fn)
 	} else {
-		<-f.turn // the landing
+		<-f.on.landed
 	}
 	return f.on.end()
 }
@@ -86,11 +87,9 @@ func (a *activation) lead(f *flight, fn func() (any, error)) {
 		if v := recover(); v != nil {
 			f.end = func() (any, error) { panic(v) }
 		}
-		a.mailbox <- done{f}
-		<-f.turn
-		for _, turn := range f.waiters {
-			turn <- struct{}{}
-		}
+		a.mailbox <- land{f}
+		<-f.answers
+		close(f.landed)
 	}()
 	val, err := fn()
 	f.end = func() (any, error) { return val, err }

@@ -11,14 +11,14 @@ import (
 func TestOwnerAnswersAtRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
-		f := &flight{key: "key", turn: make(chan struct{})}
+		f := &flight{key: "key", answers: make(chan struct{})}
 		a := g.claim()
 		a.mailbox <- do{f}
-		<-f.turn
-		a.mailbox <- done{f}
+		<-f.answers
+		a.mailbox <- land{f}
 		synctest.Wait()
 		assert.Nil(t, g.current.Load())
-		<-f.turn
+		<-f.answers
 	})
 }
 
@@ -26,7 +26,7 @@ func TestOwnerAnswersAtRest(t *testing.T) {
 func TestForgetWaitsForItsAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
-		f := &flight{key: "key", turn: make(chan struct{})}
+		f := &flight{key: "key", answers: make(chan struct{})}
 		a := g.claim()
 		a.mailbox <- do{f}
 		synctest.Wait()
@@ -41,10 +41,10 @@ func TestForgetWaitsForItsAnswer(t *testing.T) {
 			assert.Fail(t, "Forget returns")
 		default:
 		}
-		<-f.turn
+		<-f.answers
 		<-returned
-		a.mailbox <- done{f}
-		<-f.turn
+		a.mailbox <- land{f}
+		<-f.answers
 	})
 }
 

@@ -1,34 +1,38 @@
 // Package alone is step 5 of the tour: a call that meets no other asks no owner.
 //
-// It leaves its flight in the Group as a note, by one atomic step, runs fn, and takes the
-// note away by another. A second caller that finds the note puts an activation in its
-// place, with two claims from the start: one for its own do, and one for the done of the
-// caller that was alone, which finds the activation when it wants to take its note away.
-// A Forget that finds the Group at rest returns at once, because there is no flight.
+// Such a call enters the Group: by one atomic step it puts its flight there as a note. It
+// runs fn, and then exits: by another atomic step it takes the note away. A second caller
+// that finds the note puts an activation in its place, with two claims from the start: one
+// for its own do, and one for the land of the caller that was alone, which finds the
+// activation when it exits. A Forget that finds the Group at rest returns at once, because
+// there is no flight.
 //
 // # What it cannot do
 //
-// The leader wakes every waiter itself, which takes milliseconds if there are thousands. A
-// caller cannot give up, and fn does not learn that no caller is left. A panic is raised
-// again without the stack of the leader. No caller learns whether its result was shared,
-// and no method tells what is in flight. A Do inside fn, with the key of fn, hangs.
+// The leader wakes all waiters itself, which takes milliseconds if there are thousands. A
+// caller cannot leave its flight, and fn does not learn whether a caller still waits. A
+// panic is raised again without the stack of the leader. No caller learns whether its result
+// was shared, and no method tells what is in flight. A Do inside fn, with the key of fn,
+// hangs.
 //
 // # The library
 //
 // The library has each idea of this package in a place of its own:
 //
-//   - actor/actor.go has entry, activation, claim, leave, release and the loop of own, for
+//   - actor/actor.go has entry, activation, claim, exit, release and the loop of own, for
 //     any state and any message.
-//   - messages.go has do, done and forget; the cases of own are their Handle methods.
-//   - state.go has flight, and says which goroutine owns which of its fields.
-//   - flight.go has lead, and the ways in which a call ends.
+//   - messages.go has do, land and forget; the cases of own are their Handle methods.
+//   - state.go has flights, the map, and puts calls on flights.
+//   - flight.go has flight, says which goroutine owns which of its fields, and has lead and
+//     the ways in which a call ends.
 //   - group.go has Do and Forget.
 //
-// It adds rows (flight.go): the leader wakes every 64th waiter, which wakes the 63 behind
-// it. It adds DoChan (group.go), PanicError (flight.go), and InFlight and Wait
-// (inspect.go). And it adds calls with a context (context.go): such a call may leave, fn
-// runs in a goroutine of its own, and a flight that all calls have left is abandoned, with
-// the next flight of its key waiting for its end (state.go).
+// It adds rows (party.go): up to 512 waiters share a channel. The leader closes the channel
+// of one row, and starts a goroutine for each of the others. It adds DoChan (group.go),
+// PanicError (flight.go), and InFlight and Wait (inspect.go). And it adds calls with a
+// context (context.go): such a call may leave its flight, and fn runs in a goroutine of its
+// own, the host. A flight that all callers have left is abandoned. Calls that come before
+// its fn has returned share the next flight (state.go).
 package alone
 
 import (
@@ -52,7 +56,7 @@ type entry struct {
 type activation struct {
 	group    *Group
 	entry    *entry       // what the Group shows
-	mailbox  chan any     // to the owner: do, done or forget
+	mailbox  chan any     // to the owner: do, land or forget
 	claims   atomic.Int64 // made, or over
 	released int64        // claims; the owner's
 }
@@ -60,7 +64,8 @@ type activation struct {
 const over = math.MinInt64 // see step 4
 
 // claim makes a claim. If a caller is alone, claim begins an activation. If g is at rest,
-// claim leaves f there, if it is not nil, for an owner to find, and returns nil.
+// claim returns nil, and the caller enters if f is not nil: claim puts f there, for an owner
+// to find.
 func (g *Group) claim(f *flight) *activation {
 	for {
 		e := g.current.Load()
@@ -85,16 +90,16 @@ func (g *Group) claim(f *flight) *activation {
 	}
 }
 
-// leave takes the flight of the caller that is alone away, and returns nil; or, if another
-// has come, the activation, in which the caller has a claim.
-func (g *Group) leave() *activation {
+// exit takes away the flight of the caller that is alone, and returns nil. If another call
+// has come, exit returns the activation instead, in which the caller has a claim.
+func (g *Group) exit() *activation {
 	if e := g.current.Load(); e.activation == nil && g.current.CompareAndSwap(e, nil) {
 		return nil
 	}
 	return g.current.Load().activation
 }
 
-// release is what it is in step 4.
+// release is as in step 4.
 func (a *activation) release() {
 	a.released++
 	if a.claims.CompareAndSwap(a.released, over) {
@@ -104,17 +109,17 @@ func (a *activation) release() {
 
 // Do returns the results of fn or, if a flight of key is in progress, those of that.
 func (g *Group) Do(key string, fn func() (any, error)) (any, error) {
-	f := &flight{key: key, turn: make(chan struct{}, 2)}
+	f := newFlight(key)
 	f.on = f
 	a := g.claim(f)
 	if a != nil {
 		a.mailbox <- do{f}
-		<-f.turn
+		<-f.answers
 	}
 	if f.on == f {
 		g.lead(a, f, fn)
 	} else {
-		<-f.turn // the landing
+		<-f.on.landed
 	}
 	return f.on.end()
 }
@@ -127,15 +132,13 @@ func (g *Group) lead(a *activation, f *flight, fn func() (any, error)) {
 			f.end = func() (any, error) { panic(v) }
 		}
 		if a == nil {
-			a = g.leave()
+			a = g.exit()
 		}
 		if a != nil {
-			a.mailbox <- done{f}
-			<-f.turn
+			a.mailbox <- land{f}
+			<-f.answers
 		}
-		for _, turn := range f.waiters {
-			turn <- struct{}{}
-		}
+		close(f.landed)
 	}()
 	val, err := fn()
 	f.end = func() (any, error) { return val, err }

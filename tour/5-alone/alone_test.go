@@ -11,18 +11,18 @@ import (
 func TestOwnerAnswersAtRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
-		f := &flight{key: "key", turn: make(chan struct{})}
-		other := &flight{key: "other", turn: make(chan struct{}, 1)}
+		f := &flight{key: "key", answers: make(chan struct{})}
+		other := &flight{key: "other", answers: make(chan struct{}, 1)}
 		g.claim(other) // alone
 		a := g.claim(nil)
 		a.mailbox <- do{f}
-		<-f.turn
-		g.leave().mailbox <- done{other}
-		<-other.turn
-		a.mailbox <- done{f}
+		<-f.answers
+		g.exit().mailbox <- land{other}
+		<-other.answers
+		a.mailbox <- land{f}
 		synctest.Wait()
 		assert.Nil(t, g.current.Load())
-		<-f.turn
+		<-f.answers
 	})
 }
 
@@ -30,8 +30,8 @@ func TestOwnerAnswersAtRest(t *testing.T) {
 func TestForgetWaitsForItsAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group
-		f := &flight{key: "key", turn: make(chan struct{})}
-		other := &flight{key: "other", turn: make(chan struct{}, 1)}
+		f := &flight{key: "key", answers: make(chan struct{})}
+		other := &flight{key: "other", answers: make(chan struct{}, 1)}
 		g.claim(other) // alone
 		a := g.claim(nil)
 		a.mailbox <- do{f}
@@ -47,12 +47,12 @@ func TestForgetWaitsForItsAnswer(t *testing.T) {
 			assert.Fail(t, "Forget returns")
 		default:
 		}
-		<-f.turn
+		<-f.answers
 		<-returned
-		a.mailbox <- done{f}
-		<-f.turn
-		g.leave().mailbox <- done{other}
-		<-other.turn
+		a.mailbox <- land{f}
+		<-f.answers
+		g.exit().mailbox <- land{other}
+		<-other.answers
 	})
 }
 

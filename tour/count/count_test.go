@@ -2,6 +2,7 @@
 package count
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 
@@ -11,8 +12,8 @@ import (
 
 // A group is a Group or a Sharded with the message.
 type group interface {
-	Do(key string, fn func() (any, error)) (v any, err error, shared bool)
 	DoChan(key string, fn func() (any, error)) <-chan singleflight.Result
+	DoChanContext(ctx context.Context, key string, fn func(context.Context) (any, error)) <-chan singleflight.Result
 	Forget(key string)
 	InFlight() []singleflight.Flight
 	Count() int
@@ -40,6 +41,19 @@ func TestCount(t *testing.T) {
 			<-third
 			synctest.Wait()
 			assert.Zero(t, g.Count(), "at rest again")
+
+			gate = make(chan struct{})
+			ctx, cancel := context.WithCancel(t.Context())
+			left := g.DoChanContext(ctx, "a", func(context.Context) (any, error) { return fn() })
+			cancel()
+			assert.ErrorIs(t, (<-left).Err, context.Canceled)
+			next := g.DoChan("a", fn)
+			assert.Equal(t, 1, g.Count(), "an abandoned flight; the next has not begun")
+			assert.Len(t, g.InFlight(), 2)
+			close(gate)
+			<-next
+			synctest.Wait()
+			assert.Zero(t, g.Count(), "at rest in the end")
 		})
 	}
 }

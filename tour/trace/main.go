@@ -2,15 +2,15 @@
 //
 //	go run ./trace meet
 //
-// What it prints has happened. It builds the library itself, with the -overlay flag of the
-// go command, from copies in which the steps of package actor and all making of and sending
-// to channels are noted, and runs ./scenario with that. The library has no hook for it, and
-// pays nothing. A copy of the protocol would need a test that holds it equal to the library;
-// here there is nothing to hold equal. If the library changes so that it cannot be
+// What it prints has happened. Command trace builds the library with the -overlay flag of
+// the go command, from copies that note the steps of package actor, and each channel that is
+// made, sent to or closed. It runs ./scenario with these. The library has no hook for this,
+// and pays nothing. A copy of the protocol would need a test that compares it with the
+// library; here there is no copy to compare. If the library changes so that it cannot be
 // instrumented in this way, trace says so, and its test fails.
 //
 // To make the order of steps the same each time, a scenario runs in a testing/synctest
-// bubble and lets one goroutine at a time go on; where two of them race, it holds a
+// bubble and lets one goroutine at a time go on. Where two of them race, it holds a
 // message of one until the other has done its part.
 package main
 

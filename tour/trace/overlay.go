@@ -23,8 +23,10 @@ var added embed.FS
 // A function of the library with one of these names is renamed, and added has another in
 // its place, which calls it.
 var (
-	renamedInActor = []string{"Claim", "ClaimOrEnter", "Leave", "Send", "own", "Release"}
-	renamedInRoot  = []string{"host"}
+	renamedInActor = []string{
+		"Address.Claim", "Address.ClaimOrEnter", "Address.Exit", "Activation.Send", "Activation.own", "Owner.Release",
+	}
+	renamedInRoot = []string{"newLone", "call.join", "party.leave", "leader.host"}
 )
 
 // overlay writes an instrumented copy of the library to dir. It returns the name of a file
@@ -97,8 +99,8 @@ func (o *copies) instrument(dir, pkg string, renamed []string) error {
 	return o.add(filepath.Join(dir, "traced.go"), text)
 }
 
-// rewrite returns text, with functions renamed and, if channels is true, with each
-// making of a channel, and each sending, noted. It returns the names of the functions, too.
+// rewrite returns text with functions renamed. If channels is true, the text also notes each
+// channel that is made, sent to or closed. rewrite returns the names of the functions, too.
 func rewrite(file string, text []byte, channels bool, renamed []string) (_ []byte, names []string, err error) {
 	fset := token.NewFileSet()
 	tree, err := parser.ParseFile(fset, file, text, 0)
@@ -117,6 +119,8 @@ func rewrite(file string, text []byte, channels bool, renamed []string) (_ []byt
 			what = f.Recv.List[0].Names[0].Name + ".answer()"
 		case "beginNext":
 			what = `"now you lead"`
+		case "release":
+			what = `"nothing is in flight"`
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
@@ -126,8 +130,16 @@ func rewrite(file string, text []byte, channels bool, renamed []string) (_ []byt
 				}
 			case *ast.SendStmt:
 				insert(n.Pos(), fmt.Sprintf("record.Sent(%s, %s); ", source(n.Chan), what))
+			case *ast.ExprStmt:
+				if call, ok := n.X.(*ast.CallExpr); ok && calls(call, "close") {
+					insert(n.Pos(), fmt.Sprintf("record.Closed(%s, %s); ", source(call.Args[0]), what))
+				}
+			case *ast.DeferStmt:
+				if calls(n.Call, "close") {
+					err = fmt.Errorf("%s: a deferred close cannot be traced", fset.Position(n.Pos()))
+				}
 			case *ast.CallExpr:
-				if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "make" {
+				if calls(n, "make") {
 					if _, ok := n.Args[0].(*ast.ChanType); ok {
 						insert(n.Pos(), "record.Channel(")
 						insert(n.End(), ")")
@@ -142,8 +154,8 @@ func rewrite(file string, text []byte, channels bool, renamed []string) (_ []byt
 		if !ok {
 			continue
 		}
-		if slices.Contains(renamed, f.Name.Name) {
-			names = append(names, f.Name.Name)
+		if name := qualified(f); slices.Contains(renamed, name) {
+			names = append(names, name)
 			insert(f.Name.Pos(), "untraced")
 		}
 		if channels {
@@ -158,4 +170,30 @@ func rewrite(file string, text []byte, channels bool, renamed []string) (_ []byt
 		b = append(append(b, inserts[i]...), c)
 	}
 	return b, names, err
+}
+
+// calls reports whether c calls a builtin function.
+func calls(c *ast.CallExpr, builtin string) bool {
+	f, ok := c.Fun.(*ast.Ident)
+	return ok && f.Name == builtin
+}
+
+// qualified returns the name of f, after that of its receiver's type if f is a method.
+func qualified(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return f.Name.Name
+	}
+	t := f.Recv.List[0].Type
+	for {
+		switch of := t.(type) {
+		case *ast.StarExpr:
+			t = of.X
+		case *ast.IndexExpr:
+			t = of.X
+		case *ast.IndexListExpr:
+			t = of.X
+		default:
+			return fmt.Sprint(t, ".", f.Name.Name)
+		}
+	}
 }

@@ -25,14 +25,15 @@ func TestReadmeShowsWhatHappens(t *testing.T) {
 // A library that has changed must not be traced in part.
 func TestLibraryThatCannotBeTraced(t *testing.T) {
 	for text, want := range map[string]string{
-		"package p; func f() { select { case c <- v: } }": "cannot be traced",
-		"package p; func {": "expected",
+		"package p; func f() { select { case c <- v: } }": "a select that sends cannot be traced",
+		"package p; func f() { defer close(c) }":          "a deferred close cannot be traced",
+		"package p; func {":                               "expected",
 	} {
 		_, _, err := rewrite("p.go", []byte(text), true, nil)
 		assert.ErrorContains(t, err, want)
 	}
 	o := copies{t.TempDir(), make(map[string]string)}
-	assert.ErrorContains(t, o.instrument("../../actor", "actor", append(renamedInActor, "Stop")), "to rename, and not")
+	assert.ErrorContains(t, o.instrument("../../actor", "actor", append(renamedInActor, "Address.Stop")), "to rename, and not")
 }
 
 func TestUnknownScenario(t *testing.T) {

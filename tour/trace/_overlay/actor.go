@@ -8,7 +8,7 @@ import (
 
 // Each of these has the name of a method of actor.go, calls that, and notes what it did.
 
-func (d *Address[S, F]) Claim() (a *Activation[S, F], ok bool) {
+func (d *Address[S, N]) Claim() (a *Activation[S, N], ok bool) {
 	e := d.current.Load()
 	if a, ok = d.untracedClaim(); !ok {
 		return nil, false
@@ -22,36 +22,36 @@ func (d *Address[S, F]) Claim() (a *Activation[S, F], ok bool) {
 	return a, true
 }
 
-func (d *Address[S, F]) ClaimOrEnter(left F) (a *Activation[S, F], alone *F) {
-	a, alone = d.untracedClaimOrEnter(left)
+func (d *Address[S, N]) ClaimOrEnter(note N) (a *Activation[S, N], alone *N) {
+	a, alone = d.untracedClaimOrEnter(note)
 	if alone != nil {
 		record.Add("address", "enters, alone")
 	}
 	return a, alone
 }
 
-func (d *Address[S, F]) Leave(alone *F) *Activation[S, F] {
-	a := d.untracedLeave(alone)
+func (d *Address[S, N]) Exit(alone *N) *Activation[S, N] {
+	a := d.untracedExit(alone)
 	if a == nil {
-		record.Add("address", "leaves: at rest")
+		record.Add("address", "exits: at rest")
 	} else {
-		record.Add("address", "wants to leave, and finds its claim")
+		record.Add("address", "exits, and gets its claim")
 	}
 	return a
 }
 
-func (a *Activation[S, F]) Send(m Message[S, F]) {
+func (a *Activation[S, N]) Send(m Message[S, N]) {
 	record.Held()
 	record.Add("owner", fmt.Sprint(m))
 	a.untracedSend(m)
 }
 
-func (a *Activation[S, F]) own(left *F) {
+func (a *Activation[S, N]) own(note *N) {
 	record.Name("owner")
-	a.untracedown(left)
+	a.untracedown(note)
 }
 
-func (o *Owner[S, F]) Release() (last bool) {
+func (o *Owner[S, N]) Release() (last bool) {
 	last = o.untracedRelease()
 	record.Released(o.released)
 	if last {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -20,6 +21,7 @@ var (
 	steps          []Step
 	goroutines     = make(map[string]string) // names by id
 	channels       = make(map[any]string)    // by whom each was made
+	rows           = make(map[any][]string)  // who waits until each is closed
 	holds          = make(map[string]chan struct{})
 	made, released int64
 )
@@ -97,8 +99,37 @@ func Maker(channel any) string {
 	return channels[channel]
 }
 
-// Hold makes the next message of a goroutine wait until Hold's result is called.
-func Hold(name string) (release func()) {
+// Joined notes that a goroutine waits until a channel is closed.
+func Joined(channel any, who string) {
+	mu.Lock()
+	defer mu.Unlock()
+	rows[channel] = append(rows[channel], who)
+}
+
+// Left notes that a goroutine no longer waits until a channel is closed.
+func Left(channel any, who string) {
+	mu.Lock()
+	defer mu.Unlock()
+	rows[channel] = slices.DeleteFunc(rows[channel], func(w string) bool { return w == who })
+}
+
+// Waiting returns the names of the goroutines that wait until a channel is closed.
+func Waiting(channel any) []string {
+	mu.Lock()
+	defer mu.Unlock()
+	return slices.Clone(rows[channel])
+}
+
+// Closed notes that the calling goroutine closes a channel, and what this tells those that
+// wait for it.
+func Closed(channel any, what string) {
+	mu.Lock()
+	defer mu.Unlock()
+	add(goroutines[id()], strings.Join(rows[channel], ", "), what)
+}
+
+// Hold makes the next message of a goroutine wait until proceed is called.
+func Hold(name string) (proceed func()) {
 	mu.Lock()
 	defer mu.Unlock()
 	hold := make(chan struct{})
