@@ -48,7 +48,7 @@ type row[V any] struct {
 
 // rowSize is how many callers a row has at most. Closing its channel makes them runnable one
 // by one, which takes milliseconds for thousands. Rows let the processors share that.
-const rowSize = 512
+const rowSize = 64
 
 func newParty[K comparable, V any](key K, hosted bool) *party[K, V] {
 	return &party[K, V]{key: key, hosted: hosted}

@@ -27,7 +27,7 @@
 //     the ways in which a call ends.
 //   - group.go has Do and Forget.
 //
-// It adds rows (party.go): up to 512 waiters share a channel. The leader closes the channel
+// It adds rows (party.go): up to 64 waiters share a channel. The leader closes the channel
 // of one row, and starts a goroutine for each of the others. It adds DoChan (group.go),
 // PanicError (flight.go), and InFlight and Wait (inspect.go). And it adds calls with a
 // context (context.go): such a call may leave its flight, and fn runs in a goroutine of its
