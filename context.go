@@ -224,7 +224,7 @@ func newLone[K comparable, V any](key K, r *request[K, V]) *leaver[K, V] {
 		row    row[V]
 	})
 	own.row.landed, own.row.callers = make(chan struct{}), 1
-	p.row, p.waiting = &own.row, 1
+	p.row, p.inRows = &own.row, 1
 	own.leaver.party, own.leaver.row = p, p.row
 	return &own.leaver
 }

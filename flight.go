@@ -32,7 +32,7 @@ func (f *flight[K, V]) callers() int {
 	if p == nil {
 		return 1 // the leader
 	}
-	n := p.waiting + len(p.channels)
+	n := p.inRows + len(p.channels)
 	if !p.hosted {
 		n++
 	}

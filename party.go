@@ -27,7 +27,7 @@ type party[K comparable, V any] struct {
 	channels []chan ResultOf[V] // of DoChan, in the order in which the calls joined
 	row      *row[V]            // of the other callers: those that joined last; nil if there are none
 	full     []*row[V]          // that were full before row was made; none is empty
-	waiting  int                // how many callers are in row and in full
+	inRows   int                // callers in row and in full
 
 	// Owned by the owner:
 	next   *nextFlight[K, V]    // nil unless the flight is abandoned and calls wait for its end
@@ -56,7 +56,7 @@ func newParty[K comparable, V any](key K, hosted bool) *party[K, V] {
 
 // abandoned reports whether all callers have left.
 func (p *party[K, V]) abandoned() bool {
-	return p.hosted && p.waiting == 0 && len(p.channels) == 0
+	return p.hosted && p.inRows == 0 && len(p.channels) == 0
 }
 
 // join adds a caller to p.row or, if that is full, to a new one.
@@ -68,13 +68,13 @@ func (p *party[K, V]) join() *row[V] {
 		p.row = &row[V]{landed: make(chan struct{})}
 	}
 	p.row.callers++
-	p.waiting++
+	p.inRows++
 	return p.row
 }
 
 // leave removes a caller, and its row if that is empty then.
 func (p *party[K, V]) leave(l *leaver[K, V]) {
-	p.waiting--
+	p.inRows--
 	l.row.callers--
 	if l.row.callers == 0 && l.row == p.row {
 		p.row = nil

@@ -28,7 +28,7 @@ func rowsOf[V any](t *testing.T, p *party[string, V]) (rows []*row[V]) {
 		require.LessOrEqual(t, r.callers, rowSize)
 		callers += r.callers
 	}
-	require.Equal(t, callers, p.waiting)
+	require.Equal(t, callers, p.inRows)
 	for _, removed := range p.full[len(p.full):cap(p.full)] {
 		require.Nil(t, removed, "the list keeps a row")
 	}
