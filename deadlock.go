@@ -8,8 +8,9 @@ import "errors"
 // where it is made. In the party of each flight the owner counts the calls that wait for
 // that flight, by the flights they are made in. These are the edges of a graph, from a
 // flight that waits to one that it waits for; the owner refuses a call whose edge would
-// close a circle. A flight that lands takes the edges to it away, and a call that leaves
-// takes its own.
+// close a circle. A next flight has an edge, too, to the flight that it waits for. A
+// flight that lands takes the edges to it away, and a call that leaves takes its own. An
+// edge from a flight that has landed stays until the other lands, and closes no circle.
 //
 // A flight without a party is no node of the graph: no call that is made in a flight waits
 // for it, and none is made in it.

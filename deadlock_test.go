@@ -213,7 +213,7 @@ func TestAbandonedFunctionMayNotWaitForItsOwnEnd(t *testing.T) {
 	})
 }
 
-// Whoever leads the next flight, the calls on it wait for the abandoned one.
+// The calls on the next flight wait for the abandoned one, whether a host or a caller leads.
 func TestCircleThroughANextFlightThatACallHasTakenOver(t *testing.T) {
 	for _, kind := range staying {
 		t.Run(kind, func(t *testing.T) {

@@ -22,10 +22,11 @@
 // # Flights
 //
 // A flight is one execution of a function. The goroutine that runs it is the leader. Calls
-// with the same key that come before the flight lands join it, as waiters. A flight lands
-// when its function has ended, in whatever way: first the key is freed, then the waiters
-// are woken. So a caller that has a result and calls again does not get that result again:
-// it begins a flight, or joins one that has begun since. Nothing is cached.
+// with the same key that come before the flight lands join it, as waiters, unless all its
+// callers have left, or Forget has freed the key. A flight lands when its function has
+// ended, in whatever way: first the key is freed, then the waiters are woken. So a caller
+// that has a result and calls again does not get that result again: it begins a flight, or
+// joins one that has begun since. Nothing is cached.
 //
 // Flights of different keys do not wait for each other, unless their functions do. A
 // function may use the Group it runs in. But a Do with its own key, or two functions that
@@ -74,7 +75,7 @@
 package singleflight
 
 // A GroupOf is a namespace of keys of type K, with values of type V. For each key it runs
-// one function at a time.
+// one function at a time, unless Forget is called.
 //
 // The zero GroupOf is ready for use. A GroupOf must not be copied after first use. There
 // is nothing to close.
@@ -138,14 +139,14 @@ func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared 
 }
 
 // DoChan is like Do, but instead of waiting it returns a channel that will receive the
-// results. If key has no flight, DoChan runs fn in a new goroutine, which inherits the
-// caller's profiler labels.
+// results. A DoChan that leads runs fn in a new goroutine, which inherits the caller's
+// profiler labels.
 //
 // The channel has room for its one value, and is never closed, so a range over it does not
-// end. The caller need not receive from it. That does not stop fn, which still uses what
-// it was given; see [GroupOf.DoChanContext]. If a select finds both the result and a timer
-// ready, it takes one of them at random. Channels of one flight receive in the order in
-// which their calls joined it.
+// end. The caller need not receive from it. Ignoring the channel does not stop fn, which
+// still uses what it was given; see [GroupOf.DoChanContext]. If a select finds both the
+// result and a timer ready, it takes one of them at random. Channels of one flight receive
+// in the order in which their calls joined it.
 //
 // If fn panics, the receivers of channels could not be told. So the program crashes, by a
 // panic with a [*PanicError] in a goroutine where nothing can recover it. If fn calls
@@ -164,9 +165,9 @@ func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan ResultOf[V] {
 	return results
 }
 
-// board puts a call that never leaves on a flight of key, and returns what the call is to
-// it. If it has joined, it waits in row, or for results; else l is the leader, which it is
-// itself, or has to start. r is nil if the call has no context.
+// board puts a call that never leaves on a flight of key; how says what the call is to it.
+// If the call leads or will lead, l is the leader, which the caller is or starts. If it
+// has joined, the caller waits in row, or for results. r is nil for Do and DoChan.
 func (g *GroupOf[K, V]) board(key K, results chan ResultOf[V], r *request[K, V]) (l leader[K, V], row *row[V], how answer) {
 	l = leader[K, V]{address: &g.address, begun: true}
 	alone := flight[K, V]{key: key, results: results}
@@ -205,8 +206,7 @@ func ask[K comparable, V any](a *activation[K, V], c *call[K, V], answers chan s
 func (g *GroupOf[K, V]) Forget(key K) { g.forget(key, false) }
 
 // ForgetUnshared is Forget, unless the flight of key has more than one caller, or other
-// calls wait for its end: then it does nothing. It reports whether key is free afterwards,
-// because there was no flight, or one with at most one caller.
+// calls wait for its end: then it does nothing and returns false, else true.
 func (g *GroupOf[K, V]) ForgetUnshared(key K) bool { return g.forget(key, true) }
 
 // forget waits for the owner's answer. The order of messages would not need it: the

@@ -315,7 +315,7 @@ func TestKeyIsFreeBeforeAnyCallIsReleased(t *testing.T) {
 	}
 }
 
-func TestLandingOfAForgottenFlightDoesNotFreeItsSuccessorsKey(t *testing.T) {
+func TestLandingOfAForgottenFlightDoesNotFreeItsKeyAgain(t *testing.T) {
 	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
 		first, second := make(chan struct{}), make(chan struct{})
 		one := g.DoChan("key", behind(first, value(1)))

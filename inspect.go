@@ -36,8 +36,8 @@ const (
 	// joins the flight. If Forget has freed its key, no call waits for it either.
 	Abandoned
 
-	// Waiting means that the flight begins when the abandoned flight of its key ends or is
-	// forgotten.
+	// Waiting means that the flight begins when the abandoned flight of its key lands or
+	// is forgotten.
 	Waiting
 )
 
@@ -87,8 +87,8 @@ func (g *GroupOf[K, V]) InFlight() []FlightOf[K] {
 // flights of keys that do not equal themselves.
 //
 // If ctx is the context of an fn, or derived from one, and the flight of that fn is in
-// flight in g, Wait would wait for it, and returns [ErrDeadlock] at once. It does not see
-// that the flight waits for it by way of another Group.
+// flight in g, Wait would wait for it, and returns [ErrDeadlock] at once. A circle by way
+// of another Group is not detected.
 //
 // Wait panics if ctx is nil.
 func (g *GroupOf[K, V]) Wait(ctx context.Context) error {

@@ -22,7 +22,7 @@ func TestInFlightListsEveryFlight(t *testing.T) {
 
 		g.Forget("key")
 		lone := goDo(g, "lone", behind(second, value(2)))
-		successor := goDo(g, "key", behind(second, value(3)))
+		newer := goDo(g, "key", behind(second, value(3)))
 		synctest.Wait()
 		g.DoChan("key", never(t)) // nothing receives its result
 		goDo(g, "key", never(t))
@@ -39,7 +39,7 @@ func TestInFlightListsEveryFlight(t *testing.T) {
 		assert.ElementsMatch(t, []Flight{{Key: "key", Callers: 3, State: Flying}, {Key: "lone", Callers: 1, State: Flying}}, inFlight(g))
 		close(second)
 		<-lone
-		<-successor
+		<-newer
 		assert.Empty(t, inFlight(g))
 	})
 }

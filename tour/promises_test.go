@@ -65,7 +65,7 @@ var promises = []promise{
 	{"fresh", "a caller that has a result never gets that result again", fresh},
 	{"slow", "a slow function keeps no other key waiting", inBubble(slow)},
 	{"nested", "a function may call Do with another key", inBubble(nested)},
-	{"forget", "after Forget, the next call runs its own function", inBubble(forget)},
+	{"forget", "after Forget, no call joins the flight in progress", inBubble(forget)},
 	{"next", "a forgotten flight that lands does not disturb the next one", inBubble(next)},
 	{"panic", "a panic of fn is raised in every caller", inBubble(panics)},
 	{"goexit", "Goexit in fn ends every caller's goroutine", inBubble(exits)},
