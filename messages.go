@@ -93,15 +93,14 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 	if c.request != nil {
 		inside = c.request.inside
 	}
-	switch {
-	case f == nil:
+	if f == nil {
 		f = c.begin()
 		s.flights[c.key] = f
-	case inside != nil && inside.awaitedBy(f.party, make(map[*party[K, V]]bool)):
+	} else if inside != nil && inside.awaitedBy(f.party, make(map[*party[K, V]]bool)) {
 		c.answer = refused
-	case f.party != nil && f.party.abandoned():
+	} else if f.party != nil && f.party.abandoned() {
 		f = c.joinNext(f)
-	default:
+	} else {
 		c.join(f)
 	}
 	if inside != nil && c.answer != refused {
@@ -142,12 +141,11 @@ func (m leave[K, V]) Handle(o *owner[K, V]) {
 	if next, ok := s.find(p); ok {
 		l.left = true
 		p.leave(l)
-		switch {
-		case next == nil:
+		if next == nil {
 			l.last = p.abandoned()
-		case p.abandoned():
+		} else if p.abandoned() {
 			s.flights[p.key].party.next = nil // it will not begin
-		case next.requests != nil:
+		} else if next.requests != nil {
 			next.requests.Remove(next.places[l])
 			delete(next.places, l)
 		}

@@ -85,14 +85,13 @@ func (c *call[K, V]) joinNext(f *flight[K, V]) *flight[K, V] {
 		f.party.next = next
 	}
 	f = next.flight
-	switch {
-	case next.requests == nil:
+	if next.requests == nil {
 		c.join(f)
-	case c.leaver != nil:
+	} else if c.leaver != nil {
 		c.join(f)
 		c.answer = waits
 		next.places[c.leaver] = next.requests.PushBack(c.request)
-	default:
+	} else {
 		c.answer, c.led = willLead, f
 		f.answers, f.results = c.answers, c.results
 		f.party.hosted, next.requests, next.places = false, nil, nil

@@ -326,7 +326,7 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 
 	// Abandoned flights, and the flights behind them.
 	one("a call joins an abandoned flight", "messages.go",
-		"	case f.party != nil && f.party.abandoned():\n", "	case false:\n"),
+		"	} else if f.party != nil && f.party.abandoned() {\n", "	} else if false {\n"),
 	one("a function begins beside an abandoned one", "messages.go",
 		"		f = c.joinNext(f)\n", "		s.forgotten = map[*party[K, V]]*flight[K, V]{f.party: f}\n		f = c.begin()\n		s.flights[c.key] = f\n"),
 	one("a flight is abandoned though a DoChan is on it", "party.go",
@@ -362,9 +362,9 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 	one("ForgetUnshared forgets a flight that calls wait for", "messages.go",
 		"f.callers() <= 1 && f.next() == nil\n", "f.callers() <= 1\n"),
 	one("a Do waits for a flight whose other callers may all leave before it begins", "state.go",
-		"	case next.requests == nil:\n", "	case next.requests == nil || c.leaver == nil && next.requests.Len() > 0:\n"),
+		"	if next.requests == nil {\n", "	if next.requests == nil || c.leaver == nil && next.requests.Len() > 0 {\n"),
 	one("a Do takes a flight over from a Do", "state.go",
-		"	case next.requests == nil:\n", "	case next.requests == nil && c.leaver != nil:\n"),
+		"	if next.requests == nil {\n", "	if next.requests == nil && c.leaver != nil {\n"),
 	one("a flight that a call has taken over may be abandoned", "state.go",
 		"		f.party.hosted, next.requests, next.places = false, nil, nil\n", "		next.requests, next.places = nil, nil\n"),
 	one("the fn of a call that takes a flight over gets no context", "state.go",
@@ -382,7 +382,7 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 
 	// Calls that would wait for themselves.
 	one("no circle is detected", "messages.go",
-		"	case inside != nil && inside.awaitedBy(f.party, make(map[*party[K, V]]bool)):\n", "	case false:\n"),
+		"	} else if inside != nil && inside.awaitedBy(f.party, make(map[*party[K, V]]bool)) {\n", "	} else if false {\n"),
 	one("a circle of two is not detected", "deadlock.go",
 		"		if outer.awaitedBy(other, seen) {\n", "		if outer != other && outer.awaitedBy(other, seen) {\n"),
 	one("a circle of three is not detected", "deadlock.go",
