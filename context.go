@@ -40,12 +40,12 @@ func (p *party[K, V]) provide(r *request[K, V]) {
 	}
 }
 
-// request returns what a call asks for with ctx and fn. It panics if one is nil.
-func (g *GroupOf[K, V]) request(ctx context.Context, fn func(context.Context) (V, error)) request[K, V] {
+// request returns what a call asks for. It panics if ctx or fn is nil.
+func (g *GroupOf[K, V]) request(ctx context.Context, fn func(context.Context) (V, error), fresh bool) request[K, V] {
 	if fn == nil {
 		panic(nilFunc)
 	}
-	return request[K, V]{ctx: ctx, group: &g.address, inside: g.inside(ctx), fn: fn}
+	return request[K, V]{ctx: ctx, group: &g.address, inside: g.inside(ctx), fn: fn, fresh: fresh}
 }
 
 // inside returns the party of the flight of g that a call with ctx is made in, or nil: the
@@ -103,8 +103,13 @@ func (g *GroupOf[K, V]) inside(ctx context.Context) *party[K, V] {
 //
 // DoContext panics if ctx or fn is nil.
 func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	return g.doContext(ctx, key, fn, false)
+}
+
+// doContext is DoContext or, if fresh, DoFresh.
+func (g *GroupOf[K, V]) doContext(ctx context.Context, key K, fn func(context.Context) (V, error), fresh bool) (v V, err error, shared bool) {
 	g, key = g.home(key)
-	r := g.request(ctx, fn)
+	r := g.request(ctx, fn, fresh)
 	done := ctx.Done()
 	if done == nil {
 		return g.doHere(key, &r)
@@ -131,8 +136,13 @@ func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Co
 //
 // DoChanContext panics if ctx or fn is nil.
 func (g *GroupOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan ResultOf[V] {
+	return g.doChanContext(ctx, key, fn, false)
+}
+
+// doChanContext is DoChanContext or, if fresh, DoChanFresh.
+func (g *GroupOf[K, V]) doChanContext(ctx context.Context, key K, fn func(context.Context) (V, error), fresh bool) <-chan ResultOf[V] {
 	g, key = g.home(key)
-	r := g.request(ctx, fn)
+	r := g.request(ctx, fn, fresh)
 	results := make(chan ResultOf[V], 1)
 	done := ctx.Done()
 	if done == nil {

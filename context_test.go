@@ -618,7 +618,7 @@ func TestFnDoesNotBeginIfAllHaveLeftBeforeItsGoroutineRuns(t *testing.T) {
 	onBoth(t, func(t *testing.T, g group[string, any]) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &g.of("key").address
-			r := g.of("key").request(t.Context(), neverWith(t))
+			r := g.of("key").request(t.Context(), neverWith(t), false)
 			l := newLone("key", &r)
 			_, f := d.ClaimOrEnter(flight[string, any]{key: "key", party: l.party})
 			ended := make(chan struct{})

@@ -23,10 +23,10 @@
 //
 // A flight is one execution of a function. The goroutine that runs it is the leader. Calls
 // with the same key that come before the flight lands join it, as waiters, unless all its
-// callers have left, or Forget has freed the key. A flight lands when its function has
-// ended, in whatever way: first the key is freed, then the waiters are woken. So a caller
-// that has a result and calls again does not get that result again: it begins a flight, or
-// joins one that has begun since. Nothing is cached.
+// callers have left, Forget has freed the key, or the call is a fresh one. A flight lands
+// when its function has ended, in whatever way: first the key is freed, then the waiters are
+// woken. So a caller that has a result and calls again does not get that result again: it
+// begins a flight, or joins one that has begun since. Nothing is cached.
 //
 // Flights of different keys do not wait for each other, unless their functions do. A
 // function may use the Group it runs in. But a Do with its own key, or two functions that
@@ -40,6 +40,17 @@
 // context of its function ends. Calls that come before the function has returned wait for
 // it, and share the next flight. So no call gets the result of a function that was told to
 // stop and, unless Forget is called, two functions of a key never run at once.
+//
+// # Fresh calls
+//
+// A call that joins a flight gets the result of a function that began before the call. That
+// is too old for a caller that has just written what the function reads. A call of
+// [GroupOf.DoFresh] or [GroupOf.DoChanFresh] joins no flight that has begun. It is on the next
+// flight, which begins when the one in progress ends. All fresh calls that come meanwhile
+// share it, so that they do not stampede either.
+//
+//	write(key, value)
+//	v, err, _ := g.DoFresh(ctx, key, read) // has seen value
 //
 // # Keys and values
 //
@@ -99,8 +110,8 @@ type ResultOf[V any] struct {
 
 // Group has the keys and values of the Group in golang.org/x/sync/singleflight. It is an
 // alias, so its methods are documented at [GroupOf]: [GroupOf.Do], [GroupOf.DoChan],
-// [GroupOf.DoContext], [GroupOf.DoChanContext], [GroupOf.Forget],
-// [GroupOf.ForgetUnshared], [GroupOf.InFlight] and [GroupOf.Wait].
+// [GroupOf.DoContext], [GroupOf.DoChanContext], [GroupOf.DoFresh], [GroupOf.DoChanFresh],
+// [GroupOf.Forget], [GroupOf.ForgetUnshared], [GroupOf.InFlight] and [GroupOf.Wait].
 type Group = GroupOf[string, any]
 
 // Result is what DoChan of a [Group] delivers.
@@ -200,9 +211,9 @@ func ask[K comparable, V any](a *activation[K, V], c *call[K, V], answers chan s
 }
 
 // Forget frees key: the next call with it begins a flight, even if one is in progress.
-// That one goes on for the calls that have joined it. But if calls wait for an abandoned
-// flight of key, the next flight, which is theirs, begins at once, and the next call joins
-// it. Forget does not wait for any function.
+// That one goes on for the calls that have joined it. But if calls wait for its end, because
+// it is abandoned or they are fresh, the next flight, which is theirs, begins at once, and the
+// next call joins it. Forget does not wait for any function.
 func (g *GroupOf[K, V]) Forget(key K) { g.forget(key, false) }
 
 // ForgetUnshared is Forget, unless the flight of key has more than one caller, or other

@@ -13,9 +13,9 @@ type FlightOf[K comparable] struct {
 	Callers int // that will get its result; 0 if all have left
 	State   State
 
-	// Context is the context that fn got, if fn is that of a DoContext or DoChanContext,
-	// else nil. It has the values of that call's context, such as a request's id or start.
-	// It is nil while State is Waiting.
+	// Context is the context that fn got, or nil if it got none, as in Do and DoChan. It has
+	// the values of its call's context, such as a request's id or start. It is nil while State
+	// is Waiting.
 	Context context.Context
 }
 
@@ -26,7 +26,7 @@ type Flight = FlightOf[string]
 type State uint8
 
 const (
-	// Flying means that the next call with the key joins the flight.
+	// Flying means that the next call with the key joins the flight, unless it is fresh.
 	Flying State = iota
 
 	// Forgotten means that Forget has freed the key. The flight goes on for its callers.
@@ -36,7 +36,7 @@ const (
 	// joins the flight. If Forget has freed its key, no call waits for it either.
 	Abandoned
 
-	// Waiting means that the flight begins when the abandoned flight of its key lands or
+	// Waiting means that the flight begins when the one in progress with its key lands or
 	// is forgotten.
 	Waiting
 )

@@ -242,7 +242,7 @@ func TestOwnerDoesNotWaitUntilItsAnswersAreReceived(t *testing.T) {
 			return func() { g.DoChan("key", never(t)) }
 		},
 		"leave": func(t *testing.T, g *Group) func() {
-			r := g.request(t.Context(), neverWith(t))
+			r := g.request(t.Context(), neverWith(t), false)
 			l, err := g.boardLeaver("key", &r)
 			require.NoError(t, err)
 			done := make(chan struct{})
@@ -347,7 +347,7 @@ func TestCallThatMayLeaveSharesNoAnswersWithItsHost(t *testing.T) {
 				} else {
 					g.DoChan("other", old.plain)
 				}
-				r := g.request(t.Context(), j.run)
+				r := g.request(t.Context(), j.run, false)
 				l, err := g.boardLeaver("key", &r)
 				require.NoError(t, err)
 				a, _ := g.address.Claim()
@@ -410,7 +410,7 @@ func TestFirstMessageFindsTheFlightThatWasAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var g Group
-				r := g.request(t.Context(), neverWith(t))
+				r := g.request(t.Context(), neverWith(t), false)
 				l := newLone("key", &r)
 				_, f := g.address.ClaimOrEnter(flight[string, any]{key: "key", answers: newAnswers(), party: l.party})
 				a, _ := g.address.Claim() // starts the owner

@@ -37,6 +37,7 @@ type request[K comparable, V any] struct {
 	group  *actor.Address[state[K, V], flight[K, V]]
 	inside *party[K, V] // of the flight that the call is made in, or nil
 	fn     func(context.Context) (V, error)
+	fresh  bool // the call joins no flight that has begun
 }
 
 // A leaver is a call that may leave the flight that it is on.
@@ -98,7 +99,7 @@ func (m do[K, V]) Handle(o *owner[K, V]) {
 		s.flights[c.key] = f
 	} else if inside != nil && inside.awaitedBy(f.party, make(map[*party[K, V]]bool)) {
 		c.answer = refused
-	} else if f.party != nil && f.party.abandoned() {
+	} else if c.request != nil && c.request.fresh || f.party != nil && f.party.abandoned() {
 		f = c.joinNext(f)
 	} else {
 		c.join(f)

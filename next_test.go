@@ -386,7 +386,7 @@ func TestDoChanContextThatNeverLeavesStartsFnsGoroutineInTheCaller(t *testing.T)
 				old.end <- nil
 			}
 			r := <-results
-			assert.Regexp(t, `\ncreated by .*singleflight\..*DoChanContext.* in goroutine `+goroutine()+`\n`, r.Val)
+			assert.Regexp(t, `\ncreated by .*singleflight\..*doChanContext.* in goroutine `+goroutine()+`\n`, r.Val)
 			if joined != nil {
 				requireReturned(t, outcome{val: r.Val, shared: true}, joined)
 			}

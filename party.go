@@ -30,7 +30,7 @@ type party[K comparable, V any] struct {
 	inRows   int                // callers in row and in full
 
 	// Owned by the owner:
-	next   *nextFlight[K, V]    // nil unless the flight is abandoned and calls wait for its end
+	next   *nextFlight[K, V]    // nil unless calls wait for the end of the flight
 	nested map[*party[K, V]]int // see deadlock.go
 }
 

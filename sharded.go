@@ -62,6 +62,16 @@ func (s *ShardedOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(cont
 	return s.of(key).DoChanContext(ctx, key, fn)
 }
 
+// DoFresh is [GroupOf.DoFresh].
+func (s *ShardedOf[K, V]) DoFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	return s.of(key).DoFresh(ctx, key, fn)
+}
+
+// DoChanFresh is [GroupOf.DoChanFresh].
+func (s *ShardedOf[K, V]) DoChanFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan ResultOf[V] {
+	return s.of(key).DoChanFresh(ctx, key, fn)
+}
+
 // Forget is [GroupOf.Forget].
 func (s *ShardedOf[K, V]) Forget(key K) { s.of(key).Forget(key) }
 

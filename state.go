@@ -21,7 +21,7 @@ func stateOf[K comparable, V any](o *owner[K, V]) *state[K, V] {
 	return &o.State
 }
 
-// A nextFlight is a flight that begins when an abandoned one lands or is forgotten.
+// A nextFlight is a flight that begins when the one that has its key lands or is forgotten.
 type nextFlight[K comparable, V any] struct {
 	flight *flight[K, V]
 
@@ -75,9 +75,12 @@ func (c *call[K, V]) join(f *flight[K, V]) {
 	}
 }
 
-// joinNext puts c on the next flight of f, which is abandoned. The first call there that never
-// leaves will lead it, so that fn of a Do runs in the goroutine of its caller.
+// joinNext puts c on the next flight of f. The first call there that never leaves will lead
+// it, so that fn of a Do runs in the goroutine of its caller.
 func (c *call[K, V]) joinNext(f *flight[K, V]) *flight[K, V] {
+	if f.party == nil {
+		f.party = newParty[K, V](f.key, false)
+	}
 	next := f.party.next
 	if next == nil {
 		c.party = newParty[K, V](c.key, true)
