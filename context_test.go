@@ -48,7 +48,7 @@ func TestCallerLeavesAtOnceWhenItsContextEnds(t *testing.T) {
 }
 
 func TestContextThatIsDoneStartsAndJoinsNothing(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
+	withCalls(t, leaving, func(t *testing.T, g group[string, any], call contextCall) {
 		done, cancel := context.WithCancel(t.Context())
 		cancel()
 		assert.Equal(t, canceled, <-call(done, g, neverWith(t)))
@@ -108,9 +108,13 @@ func TestNilContextAndNilFnPanicInTheCaller(t *testing.T) {
 		var none context.Context
 		assert.PanicsWithValue(t, nilContext, func() { g.DoContext(none, "key", neverWith(t)) })
 		assert.PanicsWithValue(t, nilContext, func() { g.DoChanContext(none, "key", neverWith(t)) })
+		assert.PanicsWithValue(t, nilContext, func() { g.DoFresh(none, "key", neverWith(t)) })
+		assert.PanicsWithValue(t, nilContext, func() { g.DoChanFresh(none, "key", neverWith(t)) })
 		for _, ctx := range []context.Context{context.Background(), t.Context()} {
 			assert.PanicsWithValue(t, nilFunc, func() { g.DoContext(ctx, "key", nil) })
 			assert.PanicsWithValue(t, nilFunc, func() { g.DoChanContext(ctx, "key", nil) })
+			assert.PanicsWithValue(t, nilFunc, func() { g.DoFresh(ctx, "key", nil) })
+			assert.PanicsWithValue(t, nilFunc, func() { g.DoChanFresh(ctx, "key", nil) })
 		}
 		assert.Empty(t, inFlight(g))
 	})
@@ -193,7 +197,7 @@ func TestCallsOfAllKindsShareFlights(t *testing.T) {
 			j := newJob()
 			calls := []<-chan outcome{lead(t.Context(), g, j.run)}
 			j.requireBegun(t)
-			for _, join := range kinds {
+			for _, join := range joining {
 				calls = append(calls, join(t.Context(), g, neverWith(t)))
 			}
 			requireWaiting(t, calls...)
@@ -207,21 +211,24 @@ func TestCallsOfAllKindsShareFlights(t *testing.T) {
 }
 
 func TestFlightIsNotAbandonedWhileACallThatNeverLeavesIsOnIt(t *testing.T) {
-	for _, kind := range staying {
+	for kind, stay := range staying {
 		t.Run(kind, func(t *testing.T) {
 			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
 				for _, first := range []string{"leads", "joins"} {
+					if first == "leads" && fresh[kind] != nil {
+						continue // the other does not join
+					}
 					j := newJob()
 					ctx, cancel := context.WithCancel(t.Context())
 					var left, stays <-chan outcome
 					if first == "joins" {
-						stays = kinds[kind](t.Context(), g, j.run)
+						stays = stay(t.Context(), g, j.run)
 						synctest.Wait()
 						left = call(ctx, g, neverWith(t))
 					} else {
 						left = call(ctx, g, j.run)
 						synctest.Wait()
-						stays = kinds[kind](t.Context(), g, neverWith(t))
+						stays = stay(t.Context(), g, neverWith(t))
 					}
 					fn := j.requireBegun(t)
 					cancel()
@@ -774,6 +781,12 @@ func TestCallWhoseKeyDoesNotEqualItselfMayLeave(t *testing.T) {
 			"DoChanContext": func(ctx context.Context, _ group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
 				return received(g.DoChanContext(ctx, math.NaN(), fn))
 			},
+			"DoFresh": func(ctx context.Context, _ group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
+				return goCall(func() (any, error, bool) { return g.DoFresh(ctx, math.NaN(), fn) })
+			},
+			"DoChanFresh": func(ctx context.Context, _ group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
+				return received(g.DoChanFresh(ctx, math.NaN(), fn))
+			},
 		}
 		for name, call := range calls {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -813,11 +826,16 @@ func TestContextCollectsNothingFromCallsThatHaveReturned(t *testing.T) {
 }
 
 func TestStuckFlightDoesNotGrowWhileCallersComeAndGo(t *testing.T) {
-	for name, test := range map[string]struct{ abandoned, stays bool }{
-		"in flight":                       {false, false},
-		"in flight, another stays":        {false, true},
-		"abandoned":                       {true, false},
-		"abandoned, another stays behind": {true, true},
+	for name, test := range map[string]struct {
+		abandoned, stays bool
+		call             func(*Group, context.Context, string, func(context.Context) (any, error)) (any, error, bool)
+	}{
+		"in flight":                                 {false, false, (*Group).DoContext},
+		"in flight, another stays":                  {false, true, (*Group).DoContext},
+		"in flight, calls are fresh":                {false, false, (*Group).DoFresh},
+		"abandoned":                                 {true, false, (*Group).DoContext},
+		"abandoned, another stays behind":           {true, true, (*Group).DoContext},
+		"abandoned, another stays, calls are fresh": {true, true, (*Group).DoFresh},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var g Group
@@ -833,7 +851,7 @@ func TestStuckFlightDoesNotGrowWhileCallersComeAndGo(t *testing.T) {
 				g.DoChanContext(t.Context(), "key", valueWith(nil))
 			}
 			requireSmallGrowth(t, func() {
-				_, err, _ := g.DoContext(endsAfterFirstCheck(), "key", neverWith(t))
+				_, err, _ := test.call(&g, endsAfterFirstCheck(), "key", neverWith(t))
 				if err != context.Canceled { //nolint:errorlint // exactly this error
 					require.ErrorIs(t, err, context.Canceled)
 				}

@@ -215,7 +215,7 @@ func TestAbandonedFunctionMayNotWaitForItsOwnEnd(t *testing.T) {
 
 // The calls on the next flight wait for the abandoned one, whether a host or a caller leads.
 func TestCircleThroughANextFlightThatACallHasTakenOver(t *testing.T) {
-	for _, kind := range staying {
+	for kind, stay := range staying {
 		t.Run(kind, func(t *testing.T) {
 			inNests(t, func(t *testing.T, n nest) {
 				a, x := n.keys[0], n.keys[1]
@@ -224,7 +224,7 @@ func TestCircleThroughANextFlightThatACallHasTakenOver(t *testing.T) {
 				newA := newJob()
 				fromX := n.goNested(inX, a, newA.run)
 				requireWaiting(t, fromX)
-				takesOver := kinds[kind](t.Context(), n, newA.run)
+				takesOver := stay(t.Context(), n, newA.run)
 				requireWaiting(t, takesOver)
 				requireReturned(t, deadlock, n.goNested(inA, x, neverWith(t)))
 

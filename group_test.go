@@ -175,6 +175,12 @@ func TestPanicWithDoChanCrashes(t *testing.T) {
 		{"leader DoChanContext", func(_ *testing.T, g group[string, any], _ chan struct{}, fn func() (any, error)) {
 			<-g.DoChanContext(context.Background(), "key", func(context.Context) (any, error) { return fn() })
 		}},
+		{"leader DoChanFresh, behind a flight", func(_ *testing.T, g group[string, any], gate chan struct{}, fn func() (any, error)) {
+			g.DoChan("key", behind(gate, value(nil)))
+			results := g.DoChanFresh(context.Background(), "key", func(context.Context) (any, error) { return fn() })
+			close(gate)
+			<-results
+		}},
 		{"abandoned", func(_ *testing.T, g group[string, any], gate chan struct{}, fn func() (any, error)) {
 			ctx, cancel := context.WithCancel(context.Background())
 			left := doContext(ctx, g, func(context.Context) (any, error) { return behind(gate, fn)() })
@@ -656,6 +662,12 @@ func TestUnhashableKeyPanicsInTheCaller(t *testing.T) {
 				},
 				"DoChanContext": func() {
 					g.DoChanContext(t.Context(), key, func(context.Context) (int, error) { return fn() })
+				},
+				"DoFresh": func() {
+					g.DoFresh(t.Context(), key, func(context.Context) (int, error) { return fn() })
+				},
+				"DoChanFresh": func() {
+					g.DoChanFresh(t.Context(), key, func(context.Context) (int, error) { return fn() })
 				},
 			} {
 				func() {

@@ -31,6 +31,8 @@ type group[K comparable, V any] interface {
 	DoChan(K, func() (V, error)) <-chan ResultOf[V]
 	DoContext(context.Context, K, func(context.Context) (V, error)) (V, error, bool)
 	DoChanContext(context.Context, K, func(context.Context) (V, error)) <-chan ResultOf[V]
+	DoFresh(context.Context, K, func(context.Context) (V, error)) (V, error, bool)
+	DoChanFresh(context.Context, K, func(context.Context) (V, error)) <-chan ResultOf[V]
 	Forget(K)
 	ForgetUnshared(K) bool
 	InFlight() []FlightOf[K]
@@ -370,6 +372,14 @@ func doChanContext(ctx context.Context, g group[string, any], fn func(context.Co
 	return received(g.DoChanContext(ctx, "key", fn))
 }
 
+func doFresh(ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
+	return goCall(func() (any, error, bool) { return g.DoFresh(ctx, "key", fn) })
+}
+
+func doChanFresh(ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
+	return received(g.DoChanFresh(ctx, "key", fn))
+}
+
 // received returns the result of a DoChan as the outcome of a Do.
 func received(results <-chan Result) <-chan outcome {
 	return goCall(func() (any, error, bool) {
@@ -378,10 +388,15 @@ func received(results <-chan Result) <-chan outcome {
 	})
 }
 
-// withContextCalls runs test with both kinds of calls that may leave, on groups with
-// and without an owner.
+// withContextCalls runs test with both kinds of calls that may leave and join the flight in
+// progress, on groups with and without an owner.
 func withContextCalls(t *testing.T, test func(*testing.T, group[string, any], contextCall)) {
-	for name, call := range map[string]contextCall{"DoContext": doContext, "DoChanContext": doChanContext} {
+	withCalls(t, only("^Do(Chan)?Context$"), test)
+}
+
+// withCalls runs test with each of calls, on groups with and without an owner.
+func withCalls(t *testing.T, calls map[string]contextCall, test func(*testing.T, group[string, any], contextCall)) {
+	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) { test(t, g, call) })
 		})
@@ -436,6 +451,13 @@ func abandon(t *testing.T, g group[string, any]) job {
 	return j
 }
 
+// neverLeaving makes a call with a context that never ends.
+func neverLeaving(call contextCall) contextCall {
+	return func(ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
+		return call(context.WithoutCancel(ctx), g, fn)
+	}
+}
+
 // kinds are all calls that wait for a result.
 var kinds = map[string]contextCall{
 	"Do": func(_ context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
@@ -446,24 +468,75 @@ var kinds = map[string]contextCall{
 	},
 	"DoContext":     doContext,
 	"DoChanContext": doChanContext,
-	"DoContext that never leaves": func(_ context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
-		return doContext(context.Background(), g, fn)
-	},
-	"DoChanContext that never leaves": func(_ context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
-		return doChanContext(context.Background(), g, fn)
-	},
+	"DoFresh":       doFresh,
+	"DoChanFresh":   doChanFresh,
+
+	"DoContext that never leaves":     neverLeaving(doContext),
+	"DoChanContext that never leaves": neverLeaving(doChanContext),
+	"DoFresh that never leaves":       neverLeaving(doFresh),
+	"DoChanFresh that never leaves":   neverLeaving(doChanFresh),
 }
 
-// contextKinds are those of the kinds whose fn gets a context.
-var contextKinds = maps.Clone(kinds)
-
-func init() {
-	delete(contextKinds, "Do")
-	delete(contextKinds, "DoChan")
+// only returns those of the kinds whose names match.
+func only(names string) map[string]contextCall {
+	all := maps.Clone(kinds)
+	match := regexp.MustCompile(names)
+	maps.DeleteFunc(all, func(name string, _ contextCall) bool { return !match.MatchString(name) })
+	return all
 }
 
-// staying are those of the kinds that never leave.
-var staying = []string{"Do", "DoChan", "DoContext that never leaves", "DoChanContext that never leaves"}
+var (
+	contextKinds = only("Context|Fresh")              // those whose fn gets a context
+	joining      = only("^Do(Chan)?$|Context")        // those that join a flight in progress
+	fresh        = only("Fresh")                      // the others
+	staying      = only("^Do(Chan)?$|never leaves")   // those that never leave
+	leaving      = only("^Do(Chan)?(Context|Fresh)$") // the others
+)
+
+// An ahead is a flight, and the calls that wait for its end.
+type ahead struct {
+	begin   func(*testing.T, group[string, any]) job // the flight
+	state   State                                    // of the flight
+	callers int                                      // of the flight
+	kinds   map[string]contextCall                   // of the calls
+}
+
+// both returns the calls that are in a and in b.
+func both(a, b map[string]contextCall) map[string]contextCall {
+	all := maps.Clone(a)
+	maps.DeleteFunc(all, func(name string, _ contextCall) bool { return b[name] == nil })
+	return all
+}
+
+var aheads = map[string]ahead{
+	"an abandoned flight":   {abandon, Abandoned, 0, kinds},
+	"a flight of Do":        {inProgress(kinds["Do"]), Flying, 1, fresh},
+	"a flight of DoContext": {inProgress(doContext), Flying, 1, fresh},
+	"a flight of DoFresh":   {inProgress(doFresh), Flying, 1, fresh},
+}
+
+// inProgress returns a function that makes a flight by call, and returns its job.
+func inProgress(call contextCall) func(*testing.T, group[string, any]) job {
+	return func(t *testing.T, g group[string, any]) job {
+		t.Helper()
+		j := newJob()
+		call(t.Context(), g, j.run)
+		j.requireBegun(t)
+		return j
+	}
+}
+
+// withCallsBehind runs test with calls that may leave and wait for the end of a flight, on
+// groups with and without an owner.
+func withCallsBehind(t *testing.T, test func(*testing.T, group[string, any], ahead, contextCall)) {
+	for name, a := range aheads {
+		t.Run(name, func(t *testing.T) {
+			withCalls(t, both(a.kinds, leaving), func(t *testing.T, g group[string, any], call contextCall) {
+				test(t, g, a, call)
+			})
+		})
+	}
+}
 
 // A written is a context whose Done and Err come from a test.
 type written struct {

@@ -58,7 +58,7 @@ func storm(g group[string, any], callersLeave bool) (unreceived []<-chan Result)
 		random := rand.New(rand.NewPCG(1, uint64(i)))
 		call := func() {
 			key := strconv.Itoa(random.IntN(8))
-			switch ending := endings[random.IntN(len(endings))]; random.IntN(14) {
+			switch ending := endings[random.IntN(len(endings))]; random.IntN(16) {
 			default:
 				if ending.doChan == nil {
 					key = "panics " + key // which no DoChan has
@@ -80,7 +80,7 @@ func storm(g group[string, any], callersLeave bool) (unreceived []<-chan Result)
 				g.InFlight()
 			case 9:
 				g.Wait(ended)
-			case 10, 11, 12, 13:
+			case 10, 11, 12, 13, 14, 15:
 				if ending.doChan == nil {
 					return // or the program may crash
 				}
@@ -89,10 +89,15 @@ func storm(g group[string, any], callersLeave bool) (unreceived []<-chan Result)
 					ctx = endsAfterFirstCheck()
 				}
 				fn := func(context.Context) (any, error) { return ending.fn() }
-				if random.IntN(2) == 0 {
+				switch random.IntN(4) {
+				case 0:
 					g.DoContext(ctx, key, fn)
-				} else {
+				case 1:
 					left <- g.DoChanContext(ctx, key, fn)
+				case 2:
+					g.DoFresh(ctx, key, fn)
+				case 3:
+					left <- g.DoChanFresh(ctx, key, fn)
 				}
 			}
 		}

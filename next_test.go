@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// This file is about flights that all callers have left, and the flights behind them.
+// This file is about the flights that begin when others end: behind flights that all callers
+// have left, and behind flights in progress, for fresh calls.
 
 func TestNoCallJoinsAnAbandonedFlight(t *testing.T) {
 	for first, begin := range kinds {
@@ -42,15 +43,15 @@ func TestNoCallJoinsAnAbandonedFlight(t *testing.T) {
 	}
 }
 
-func TestCallsMayLeaveWhileTheyWaitForAnAbandonedFlight(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-		old := abandon(t, g)
+func TestCallsMayLeaveWhileTheyWaitForAFlightToEnd(t *testing.T) {
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
+		old := a.begin(t, g)
 		for range 2 { // all leave, and others come
 			ctx, cancel := context.WithCancel(t.Context())
 			first, second := call(ctx, g, neverWith(t)), call(ctx, g, neverWith(t))
 			requireWaiting(t, first, second)
 			assert.ElementsMatch(t, []Flight{
-				{Key: "key", State: Abandoned, Context: inFlight(g)[0].Context},
+				{Key: "key", Callers: a.callers, State: a.state, Context: inFlight(g)[0].Context},
 				{Key: "key", Callers: 2, State: Waiting},
 			}, inFlight(g))
 			cancel()
@@ -66,8 +67,8 @@ func TestCallsMayLeaveWhileTheyWaitForAnAbandonedFlight(t *testing.T) {
 }
 
 func TestNextFlightDoesNotBeginIfAllItsCallersHaveLeft(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-		old := abandon(t, g)
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
+		old := a.begin(t, g)
 		ctx, cancel := context.WithCancel(t.Context())
 		left := call(ctx, g, neverWith(t))
 		requireWaiting(t, left)
@@ -82,86 +83,84 @@ func TestNextFlightDoesNotBeginIfAllItsCallersHaveLeft(t *testing.T) {
 
 // A flight must not begin with the function of a call that has left.
 func TestCallThatHasLeftDoesNotBeginTheNextFlight(t *testing.T) {
-	for name, stay := range kinds {
-		t.Run(name, func(t *testing.T) {
-			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-				old, next := abandon(t, g), newJob()
-				ctx, cancel := context.WithCancel(t.Context())
-				left := call(ctx, g, neverWith(t))
-				requireWaiting(t, left)
-				stays := stay(context.WithValue(t.Context(), contextKey{}, "stays"), g, next.run)
-				last := stay(context.WithValue(t.Context(), contextKey{}, "stays"), g, next.run)
-				requireWaiting(t, stays, last)
-				cancel()
-				assert.Equal(t, canceled, <-left)
-				old.end <- nil
-				fn := next.requireBegun(t)
-				switch flights := inFlight(g); name {
-				case "Do", "DoChan":
-					assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying}}, flights)
-				case "DoContext", "DoChanContext":
-					assert.Equal(t, "stays", fn.Value(contextKey{}))
-					fallthrough
-				default:
-					assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying, Context: fn}}, flights)
-				}
-				next.end <- 1
-				assert.Equal(t, outcome{val: 1, shared: true}, <-stays)
-				assert.Equal(t, outcome{val: 1, shared: true}, <-last)
-			})
-		})
-	}
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
+		for name, stay := range a.kinds {
+			old, next := a.begin(t, g), newJob()
+			ctx, cancel := context.WithCancel(t.Context())
+			left := call(ctx, g, neverWith(t))
+			requireWaiting(t, left)
+			stays := stay(context.WithValue(t.Context(), contextKey{}, "stays"), g, next.run)
+			last := stay(context.WithValue(t.Context(), contextKey{}, "stays"), g, next.run)
+			requireWaiting(t, stays, last)
+			cancel()
+			assert.Equal(t, canceled, <-left)
+			old.end <- nil
+			fn := next.requireBegun(t)
+			switch flights := inFlight(g); name {
+			case "Do", "DoChan":
+				assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying}}, flights)
+			case "DoContext", "DoChanContext":
+				assert.Equal(t, "stays", fn.Value(contextKey{}))
+				fallthrough
+			default:
+				assert.Equal(t, []Flight{{Key: "key", Callers: 2, State: Flying, Context: fn}}, flights)
+			}
+			next.end <- 1
+			assert.Equal(t, outcome{val: 1, shared: true}, <-stays)
+			assert.Equal(t, outcome{val: 1, shared: true}, <-last)
+			synctest.Wait()
+		}
+	})
 }
 
 // Calls that wait for an abandoned flight, or have left meanwhile, keep their fn alive
 // no longer than until the next flight begins.
 func TestNextFlightKeepsNoFnButItsOwn(t *testing.T) {
-	for name, lead := range kinds {
-		t.Run(name, func(t *testing.T) {
-			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-				waiting := func(ctx context.Context) (<-chan outcome, weak.Pointer[blob]) {
-					b := new(blob)
-					ended := call(ctx, g, func(context.Context) (any, error) { return b, nil })
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
+		for _, lead := range a.kinds {
+			waiting := func(ctx context.Context) (<-chan outcome, weak.Pointer[blob]) {
+				b := new(blob)
+				ended := call(ctx, g, func(context.Context) (any, error) { return b, nil })
+				synctest.Wait()
+				return ended, weak.Make(b)
+			}
+			for _, firstLeaves := range []bool{true, false} {
+				old, next := a.begin(t, g), newJob()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if firstLeaves {
+					left, captured := waiting(ctx)
+					staysInstead := lead(t.Context(), g, next.run)
 					synctest.Wait()
-					return ended, weak.Make(b)
-				}
-				for _, firstLeaves := range []bool{true, false} {
-					old, next := abandon(t, g), newJob()
-					ctx, cancel := context.WithCancel(t.Context())
-					defer cancel()
-					if firstLeaves {
-						left, captured := waiting(ctx)
-						staysInstead := lead(t.Context(), g, next.run)
-						synctest.Wait()
-						cancel()
-						assert.Equal(t, canceled, <-left)
-						requireFreed(t, captured)
-						old.end <- nil
-						next.requireBegun(t)
-						requireFreed(t, captured)
-						next.end <- nil
-						<-staysInstead
-					} else {
-						leads := lead(t.Context(), g, next.run)
-						synctest.Wait()
-						joined, captured := waiting(ctx)
-						old.end <- nil
-						next.requireBegun(t)
-						requireFreed(t, captured)
-						next.end <- nil
-						<-leads
-						<-joined
-					}
+					cancel()
+					assert.Equal(t, canceled, <-left)
+					requireFreed(t, captured)
+					old.end <- nil
+					next.requireBegun(t)
+					requireFreed(t, captured)
+					next.end <- nil
+					<-staysInstead
+				} else {
+					leads := lead(t.Context(), g, next.run)
 					synctest.Wait()
+					joined, captured := waiting(ctx)
+					old.end <- nil
+					next.requireBegun(t)
+					requireFreed(t, captured)
+					next.end <- nil
+					<-leads
+					<-joined
 				}
-			})
-		})
-	}
+				synctest.Wait()
+			}
+			synctest.Wait()
+		}
+	})
 }
 
 func TestNextFlightMayBeLeftAndAbandonedLikeAny(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-		old, next := abandon(t, g), newJob()
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
+		old, next := a.begin(t, g), newJob()
 		ctx, cancel := context.WithCancel(t.Context())
 		first, second := call(ctx, g, next.run), call(ctx, g, next.run)
 		requireWaiting(t, first, second)
@@ -179,33 +178,40 @@ func TestNextFlightMayBeLeftAndAbandonedLikeAny(t *testing.T) {
 }
 
 func TestForgetBeginsTheFlightThatWaits(t *testing.T) {
-	for name, wait := range kinds {
+	for name, a := range aheads {
 		t.Run(name, func(t *testing.T) {
 			withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
-				old, next := abandon(t, g), newJob()
-				waits := wait(t.Context(), g, next.run)
-				requireWaiting(t, waits)
-				assert.False(t, g.ForgetUnshared("key"), "a call waits for the flight")
-				assert.Empty(t, next.begun)
-				for _, f := range inFlight(g) {
-					if f.State == Waiting {
-						assert.Nil(t, f.Context)
+				for _, wait := range a.kinds {
+					old, next := a.begin(t, g), newJob()
+					waits := wait(t.Context(), g, next.run)
+					requireWaiting(t, waits)
+					assert.False(t, g.ForgetUnshared("key"), "a call waits for the flight")
+					assert.Empty(t, next.begun)
+					for _, f := range inFlight(g) {
+						if f.State == Waiting {
+							assert.Nil(t, f.Context)
+						}
 					}
+					g.Forget("key")
+					next.requireBegun(t)
+					var states []State
+					for _, f := range inFlight(g) {
+						states = append(states, f.State)
+					}
+					old1 := Forgotten
+					if a.state == Abandoned {
+						old1 = Abandoned
+					}
+					assert.ElementsMatch(t, []State{old1, Flying}, states)
+					joined := goDo(g, "key", never(t))
+					requireWaiting(t, joined)
+					next.end <- 1
+					assert.Equal(t, outcome{val: 1, shared: true}, <-waits)
+					assert.Equal(t, outcome{val: 1, shared: true}, <-joined)
+					assert.Len(t, inFlight(g), 1)
+					old.end <- nil
+					synctest.Wait()
 				}
-				g.Forget("key")
-				next.requireBegun(t)
-				var states []State
-				for _, f := range inFlight(g) {
-					states = append(states, f.State)
-				}
-				assert.ElementsMatch(t, []State{Abandoned, Flying}, states)
-				joined := goDo(g, "key", never(t))
-				requireWaiting(t, joined)
-				next.end <- 1
-				assert.Equal(t, outcome{val: 1, shared: true}, <-waits)
-				assert.Equal(t, outcome{val: 1, shared: true}, <-joined)
-				assert.Len(t, inFlight(g), 1)
-				old.end <- nil
 			})
 		})
 	}
@@ -252,10 +258,10 @@ func TestWaitAwaitsAbandonedFlightsAndThoseBehindThem(t *testing.T) {
 // The calls that may leave bring their functions in the order in which they come. The
 // flight runs that of the first that has not left.
 func TestNextFlightRunsTheFnOfTheFirstThatHasNotLeft(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
 		const calls = 4
 		for stay := 1; stay < 1<<calls; stay++ { // a bit for each call
-			old := abandon(t, g)
+			old := a.begin(t, g)
 			var ended [calls]<-chan outcome
 			var leave [calls]context.CancelFunc
 			for i := range calls {
@@ -290,116 +296,124 @@ func TestNextFlightRunsTheFnOfTheFirstThatHasNotLeft(t *testing.T) {
 // Of those that never leave, the first takes the next flight over, and the calls that
 // came before it may leave.
 func TestFirstCallThatNeverLeavesTakesTheNextFlightOver(t *testing.T) {
-	for _, kind := range staying {
-		t.Run(kind, func(t *testing.T) {
-			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-				old, next := abandon(t, g), newJob()
-				ctx, cancel := context.WithCancel(t.Context())
-				before := []<-chan outcome{call(ctx, g, neverWith(t)), call(t.Context(), g, neverWith(t))}
-				requireWaiting(t, before...)
-				takesOver := kinds[kind](t.Context(), g, next.run)
-				requireWaiting(t, takesOver)
-				after := []<-chan outcome{call(ctx, g, neverWith(t))}
-				for _, kind := range staying {
-					after = append(after, kinds[kind](t.Context(), g, neverWith(t)))
-				}
-				requireWaiting(t, after...)
-				cancel()
-				requireReturned(t, canceled, before[0])
-				requireReturned(t, canceled, after[0])
-				old.end <- nil
-				fn := next.requireBegun(t)
-				assert.Nil(t, fn.Done(), "the flight cannot be abandoned")
-				assert.Equal(t, len(before)+len(after)-1, inFlight(g)[0].Callers)
-				next.end <- 1
-				for _, ended := range append(after[1:], before[1], takesOver) {
-					requireReturned(t, outcome{val: 1, shared: true}, ended)
-				}
-			})
-		})
-	}
-}
-
-// A next flight that a call has taken over is not dropped when the others have left, and
-// is not abandoned.
-func TestNextFlightThatACallHasTakenOverIsLeftByAllOthers(t *testing.T) {
-	for _, kind := range staying {
-		t.Run(kind, func(t *testing.T) {
-			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-				for _, begun := range []bool{false, true} {
-					old, next := abandon(t, g), newJob()
-					ctx, cancel := context.WithCancel(t.Context())
-					before := call(ctx, g, neverWith(t))
-					requireWaiting(t, before)
-					takesOver := kinds[kind](t.Context(), g, next.run)
-					requireWaiting(t, takesOver)
-					after := call(ctx, g, neverWith(t))
-					requireWaiting(t, after)
-					if begun {
-						old.end <- nil
-						next.requireBegun(t)
-					}
-					cancel()
-					requireReturned(t, canceled, before)
-					requireReturned(t, canceled, after)
-					joins := goDo(g, "key", never(t))
-					requireWaiting(t, joins, takesOver)
-					if !begun {
-						old.end <- nil
-						next.requireBegun(t)
-					}
-					next.end <- 1
-					requireReturned(t, outcome{val: 1, shared: true}, takesOver)
-					requireReturned(t, outcome{val: 1, shared: true}, joins)
-				}
-			})
-		})
-	}
-}
-
-// As in TestDoChanStartsFnsGoroutineInTheCaller.
-func TestDoChanContextThatNeverLeavesStartsFnsGoroutineInTheCaller(t *testing.T) {
-	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
-		for _, behind := range []string{"no flight", "an abandoned flight", "an abandoned flight and a call"} {
-			var old job
-			var joined <-chan outcome
-			if behind != "no flight" {
-				old = abandon(t, g)
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
+		for _, stay := range both(a.kinds, staying) {
+			old, next := a.begin(t, g), newJob()
+			ctx, cancel := context.WithCancel(t.Context())
+			before := []<-chan outcome{call(ctx, g, neverWith(t)), call(t.Context(), g, neverWith(t))}
+			requireWaiting(t, before...)
+			takesOver := stay(t.Context(), g, next.run)
+			requireWaiting(t, takesOver)
+			after := []<-chan outcome{call(ctx, g, neverWith(t))}
+			for _, stay := range both(a.kinds, staying) {
+				after = append(after, stay(t.Context(), g, neverWith(t)))
 			}
-			if behind == "an abandoned flight and a call" {
-				joined = doContext(t.Context(), g, neverWith(t))
-				requireWaiting(t, joined)
-			}
-			ctx := context.WithValue(context.Background(), contextKey{}, behind)
-			results := g.DoChanContext(ctx, "key", func(ctx context.Context) (any, error) {
-				assert.Equal(t, behind, ctx.Value(contextKey{}))
-				assert.Nil(t, ctx.Done())
-				for _, f := range inFlight(g) {
-					if f.State == Flying {
-						assert.Equal(t, ctx, f.Context)
-						assert.Equal(t, joined != nil, f.Callers > 1)
-					}
-				}
-				return string(debug.Stack()), nil
-			})
-			if old.end != nil {
-				old.end <- nil
-			}
-			r := <-results
-			assert.Regexp(t, `\ncreated by .*singleflight\..*doChanContext.* in goroutine `+goroutine()+`\n`, r.Val)
-			if joined != nil {
-				requireReturned(t, outcome{val: r.Val, shared: true}, joined)
+			requireWaiting(t, after...)
+			cancel()
+			requireReturned(t, canceled, before[0])
+			requireReturned(t, canceled, after[0])
+			old.end <- nil
+			fn := next.requireBegun(t)
+			assert.Nil(t, fn.Done(), "the flight cannot be abandoned")
+			assert.Equal(t, len(before)+len(after)-1, inFlight(g)[0].Callers)
+			next.end <- 1
+			for _, ended := range append(after[1:], before[1], takesOver) {
+				requireReturned(t, outcome{val: 1, shared: true}, ended)
 			}
 			synctest.Wait()
 		}
 	})
 }
 
+// A next flight that a call has taken over is not dropped when the others have left, and
+// is not abandoned.
+func TestNextFlightThatACallHasTakenOverIsLeftByAllOthers(t *testing.T) {
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
+		for _, stay := range both(a.kinds, staying) {
+			for _, begun := range []bool{false, true} {
+				old, next := a.begin(t, g), newJob()
+				ctx, cancel := context.WithCancel(t.Context())
+				before := call(ctx, g, neverWith(t))
+				requireWaiting(t, before)
+				takesOver := stay(t.Context(), g, next.run)
+				requireWaiting(t, takesOver)
+				after := call(ctx, g, neverWith(t))
+				requireWaiting(t, after)
+				if begun {
+					old.end <- nil
+					next.requireBegun(t)
+				}
+				cancel()
+				requireReturned(t, canceled, before)
+				requireReturned(t, canceled, after)
+				join := call
+				if begun {
+					join = doContext
+				}
+				joins := join(t.Context(), g, neverWith(t))
+				requireWaiting(t, joins, takesOver)
+				if !begun {
+					old.end <- nil
+					next.requireBegun(t)
+				}
+				next.end <- 1
+				requireReturned(t, outcome{val: 1, shared: true}, takesOver)
+				requireReturned(t, outcome{val: 1, shared: true}, joins)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
+// As in TestDoChanStartsFnsGoroutineInTheCaller.
+func TestDoChanContextThatNeverLeavesStartsFnsGoroutineInTheCaller(t *testing.T) {
+	for _, fresh := range []bool{false, true} {
+		withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
+			for _, behind := range []string{"no flight", "an abandoned flight", "an abandoned flight and a call"} {
+				var old job
+				var joined <-chan outcome
+				if behind != "no flight" {
+					old = abandon(t, g)
+				}
+				if behind == "an abandoned flight and a call" {
+					joined = doContext(t.Context(), g, neverWith(t))
+					requireWaiting(t, joined)
+				}
+				ctx := context.WithValue(context.Background(), contextKey{}, behind)
+				call := g.DoChanContext
+				if fresh {
+					call = g.DoChanFresh
+				}
+				results := call(ctx, "key", func(ctx context.Context) (any, error) {
+					assert.Equal(t, behind, ctx.Value(contextKey{}))
+					assert.Nil(t, ctx.Done())
+					for _, f := range inFlight(g) {
+						if f.State == Flying {
+							assert.Equal(t, ctx, f.Context)
+							assert.Equal(t, joined != nil, f.Callers > 1)
+						}
+					}
+					return string(debug.Stack()), nil
+				})
+				if old.end != nil {
+					old.end <- nil
+				}
+				r := <-results
+				assert.Regexp(t, `\ncreated by .*singleflight\..*doChanContext.* in goroutine `+goroutine()+`\n`, r.Val)
+				if joined != nil {
+					requireReturned(t, outcome{val: r.Val, shared: true}, joined)
+				}
+				synctest.Wait()
+			}
+		})
+	}
+}
+
 // What a stuck flight, and those behind it, take in memory.
 
 func TestChainOfAbandonedFlightsKeepsNoneButTheLast(t *testing.T) {
-	withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
-		last := abandon(t, g)
+	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
+		last := a.begin(t, g)
 		var captured, inValues weak.Pointer[blob]
 		for range 10 {
 			before := []weak.Pointer[blob]{captured, inValues}
@@ -435,7 +449,7 @@ func TestFnHasTheProfilerLabelsOfItsCaller(t *testing.T) {
 		return pprof.WithLabels(ctx, pprof.Labels("who", who))
 	}
 	for name, test := range map[string]struct {
-		waits  bool // behind an abandoned flight
+		waits  bool // for a flight to end
 		ctx    func(context.Context) context.Context
 		labels string
 	}{
@@ -447,11 +461,11 @@ func TestFnHasTheProfilerLabelsOfItsCaller(t *testing.T) {
 		"in a goroutine of its own": {false, func(context.Context) context.Context { return with(context.Background(), "ctx") }, `{"who":"caller"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			withContextCalls(t, func(t *testing.T, g group[string, any], call contextCall) {
+			withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
 				var old job
 				pprof.Do(t.Context(), pprof.Labels("who", "starter of the owner"), func(context.Context) {
 					if test.waits {
-						old = abandon(t, g) // by a goroutine that inherits the labels
+						old = a.begin(t, g) // by a goroutine that inherits the labels
 					}
 				})
 				var got string
