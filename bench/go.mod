@@ -6,6 +6,7 @@ replace github.com/actorflight/singleflight => ../
 
 require (
 	github.com/actorflight/singleflight v0.0.0
+	github.com/creachadair/msync v0.10.1
 	github.com/dustin/go-humanize v1.1.0
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8
 	github.com/jedib0t/go-pretty/v6 v6.8.3

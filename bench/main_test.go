@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -113,6 +115,23 @@ func TestCallsWithAContextHaveTheirOwnTable(t *testing.T) {
 | leave | 300ns | 2.00 | 10,000 callers wait`)
 }
 
+// Only this library has fresh calls, so there is no ratio.
+func TestFiguresWithoutABaseline(t *testing.T) {
+	o, err := parse([]string{"-peers=^actorflight$", "-workloads=^(join|fresh)$"}, io.Discard)
+	require.NoError(t, err)
+	r := summarize(o, []round{{figures: map[cell]float64{
+		{"join", peer.Own}: 22e6, {"join", peer.ContextBaseline}: 20e6,
+		{"join runs", peer.Own}: 1, {"join runs", peer.ContextBaseline}: 1,
+		{"fresh", peer.Own}: 40e6, {"fresh runs", peer.Own}: 2.04,
+	}}})
+	var text bytes.Buffer
+	r.print(&text)
+	assert.Contains(t, text.String(), "| join | 20ms | 1.10 |")
+	assert.Contains(t, text.String(), "| join runs | 1 | 1.00 |")
+	assert.Contains(t, text.String(), "| fresh |  | 40ms |")
+	assert.Contains(t, text.String(), "| fresh runs |  | 2 |")
+}
+
 func TestSpreadIsTheMiddleHalfOfTheRounds(t *testing.T) {
 	value := func(r round) float64 { return r.roundTrip }
 	rounds := make([]round, 7)
@@ -137,6 +156,11 @@ func TestPeersTakeTurns(t *testing.T) {
 	assert.Equal(t, []string{"abc", "bac", "cab", "acb"}, orders)
 }
 
+// drawn returns the peers that are in the chart.
+func drawn() []peer.Peer {
+	return slices.DeleteFunc(slices.Clone(peer.All), func(p peer.Peer) bool { return !workload.All[0].Fits(p) })
+}
+
 // The marks of a column stand side by side. Each peer's share of the column must be at
 // least as wide as the largest mark.
 func TestMarksDoNotCoverEachOther(t *testing.T) {
@@ -150,7 +174,8 @@ func TestMarksDoNotCoverEachOther(t *testing.T) {
 	}
 	const axis = 2 * vg.Centimeter // at most, for the labels of the other axis
 	column := (width - legendWidth - axis) / vg.Length((figures+1)/2)
-	assert.GreaterOrEqual(t, spaced*column/vg.Length(len(peer.All)-2), 2*glyph(0, true).Radius)
+	peers := len(drawn()) - 1 // x/sync is a line
+	assert.GreaterOrEqual(t, spaced*column/vg.Length(peers), 2*glyph(0, true).Radius)
 }
 
 func TestRun(t *testing.T) {
@@ -166,7 +191,7 @@ func TestRun(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &r))
 	require.Len(t, r.Rows, 7)
-	assert.Len(t, r.Rows[0].Entries, len(peer.All)-1, "all but observe")
+	assert.Len(t, r.Rows[0].Entries, len(drawn()))
 	for _, row := range r.Rows {
 		for name, e := range row.Entries {
 			assert.Positive(t, e.Figure.Median, "%s on %s", row.Name, name)
@@ -177,10 +202,8 @@ func TestRun(t *testing.T) {
 	text, err = os.ReadFile(chart)
 	require.NoError(t, err)
 	require.NoError(t, xml.Unmarshal(text, new(struct{})))
-	for _, p := range peer.All {
-		if p.Name != peer.Observed {
-			assert.Contains(t, string(text), p.Name)
-		}
+	for _, p := range drawn() {
+		assert.Contains(t, string(text), p.Name)
 	}
 	assert.NotContains(t, string(text), "onlooker", "there is no ratio to x/sync")
 }
@@ -268,6 +291,40 @@ func TestPeersLetCallersLeave(t *testing.T) {
 			cancelFirst()
 			assert.ErrorIs(t, <-leader, context.Canceled)
 			<-ctx.Done()
+		})
+	}
+}
+
+// A fresh call joins no flight in progress, but calls share the next one.
+func TestFreshPeersShareTheNextFlight(t *testing.T) {
+	for _, p := range peer.All {
+		g, ok := p.New().(peer.Fresher)
+		if !ok {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			var runs atomic.Int64
+			landing := make(chan struct{})
+			fn := func(context.Context) (any, error) {
+				defer func() { <-landing }()
+				return runs.Add(1), nil
+			}
+			var ended sync.WaitGroup
+			begin := func(call func(context.Context, string, func(context.Context) (any, error)) (any, error), want int64) {
+				ended.Go(func() {
+					v, err := call(t.Context(), "key", fn)
+					assert.Equal(t, want, v)
+					assert.NoError(t, err)
+				})
+				workload.AwaitRest()
+			}
+			begin(g.DoContext, 1)
+			for range 3 {
+				begin(g.DoFresh, 2)
+			}
+			close(landing)
+			ended.Wait()
+			assert.EqualValues(t, 2, runs.Load())
 		})
 	}
 }

@@ -159,7 +159,10 @@ func (r report) table(baseline string, rows []row) string {
 	for _, row := range rows {
 		inUnit := func(figure float64) string { return amount(figure, row.Unit) }
 		ratio := func(ratio float64) string { return fmt.Sprintf("%.2f", ratio) }
-		cells := table.Row{row.Name, row.Entries[baseline].Figure.text(inUnit)}
+		cells := table.Row{row.Name, ""}
+		if e, ok := row.Entries[baseline]; ok {
+			cells[1] = e.Figure.text(inUnit)
+		}
 		for _, name := range others {
 			e, ok := row.Entries[name]
 			switch {
@@ -187,10 +190,13 @@ func (s spread) text(value func(float64) string) string {
 
 // amount writes a figure with its unit.
 func amount(figure float64, unit workload.Unit) string {
-	if !unit.IsTime() {
+	if unit.IsTime() {
+		return duration(figure)
+	}
+	if unit.IsMemory() {
 		return humanize.IBytes(uint64(figure))
 	}
-	return duration(figure)
+	return humanize.Commaf(math.Round(10*figure) / 10)
 }
 
 // duration writes three digits of a number of ns.

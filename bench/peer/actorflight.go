@@ -45,3 +45,17 @@ func (p *actorflightSharded) DoContext(ctx context.Context, key string, fn func(
 	v, err, _ := p.g.DoContext(ctx, key, fn)
 	return v, err
 }
+
+func (p *actorflight) DoFresh(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	v, err, _ := p.g.DoFresh(ctx, key, fn)
+	return v, err
+}
+
+func (p *actorflight) Forget(key string) { p.g.Forget(key) }
+
+func (p *actorflightSharded) DoFresh(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	v, err, _ := p.g.DoFresh(ctx, key, fn)
+	return v, err
+}
+
+func (p *actorflightSharded) Forget(key string) { p.g.Forget(key) }

@@ -27,6 +27,21 @@ type ContextDoer interface {
 	DoContext(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error)
 }
 
+// A Forgetter is a Group that can free a key.
+type Forgetter interface {
+	ContextDoer
+	Forget(key string)
+}
+
+// A Fresher is a Group whose callers may ask for the result of a function that begins after
+// the call.
+type Fresher interface {
+	ContextDoer
+
+	// DoFresh is DoContext, but joins no function that has begun.
+	DoFresh(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error)
+}
+
 // A Lister is a Group that can say what is in flight.
 type Lister interface {
 	ContextDoer
@@ -43,6 +58,10 @@ type Peer struct {
 	// Recovers says that the caller of Do can recover a panic of fn, and that the
 	// key is free afterwards.
 	Recovers bool
+
+	// NeedsContext says that all calls have a context, so that the peer is not compared with
+	// x/sync.
+	NeedsContext bool
 }
 
 // Names of peers.
@@ -71,5 +90,6 @@ var All = []Peer{
 	{Name: "go4", New: newGo4},
 	{Name: "groupcache", New: newGroupcache},
 	{Name: "monitor", New: newMonitor},
+	{Name: "msync", New: newMsync, NeedsContext: true},
 	{Name: Observed, New: newObserved, Recovers: true},
 }

@@ -21,3 +21,5 @@ func (p *resenje) DoContext(ctx context.Context, key string, fn func(context.Con
 	v, _, err := p.g.Do(ctx, key, fn)
 	return v, err
 }
+
+func (p *resenje) Forget(key string) { p.g.Forget(key) }

@@ -26,3 +26,5 @@ func (p *tailscale) DoContext(ctx context.Context, key string, fn func(context.C
 	r := <-p.g.DoChanContext(ctx, key, fn)
 	return r.Val, r.Err
 }
+
+func (p *tailscale) Forget(key string) { p.g.Forget(key) }

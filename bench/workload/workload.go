@@ -52,6 +52,9 @@ var All = []Workload{
 	}, saturated, nil},
 	oneWithContext("leave", perCaller, "10,000 callers wait in DoContext, and their context is cancelled: from that to the last return, for each", leave),
 	oneWithContext("onlooker", perBurst, "the longest DoContext of another key while 10,000 leave so", onlooker),
+	withRuns("join", "1,000 calls of DoContext come while fn, which takes 20 ms, is in progress: from the first to the last return", join, hasDoContext),
+	withRuns("forget", "the same, but each caller calls Forget before", forget, hasForget),
+	withRuns("fresh", "the same, with DoFresh in place of DoContext", fresh, hasDoFresh),
 	oneObserved("list", perBurst, "InFlight of 10,000 flights", list),
 	oneObserved("listed", perBurst, "the longest Do of another key while InFlight lists 10,000 flights", listed),
 	one("stampede", perBurst, "10,000 callers join a flight: from its release to the last return", stampede, nil),
@@ -75,6 +78,15 @@ func oneWithContext(name string, unit Unit, what string, run func(*testing.B, fu
 	w := one(name, unit, what, withContexts(run), hasDoContext)
 	w.Baseline = peer.ContextBaseline
 	return w
+}
+
+// withRuns returns a workload of two figures of calls with a context: a time, and how often
+// fn ran.
+func withRuns(name, what string, run func(*testing.B, func() peer.ContextDoer), fit func(peer.Peer) bool) Workload {
+	return Workload{name, peer.ContextBaseline, []Figure{
+		{name, perBurst, what},
+		{name + " runs", runsPerBurst, "the same: how often fn ran"},
+	}, withContexts(run), fit}
 }
 
 func withContexts(run func(*testing.B, func() peer.ContextDoer)) func(*testing.B, func() peer.Group) {
@@ -101,16 +113,23 @@ const (
 	perCaller = "ns/caller"
 	perGroup  = "B/group"
 	perPiece  = "B/piece"
+
+	runsPerBurst = "runs/burst"
 )
 
-// IsTime reports whether figures in u are times, in nanoseconds. The others are
-// memory, in bytes.
+// IsTime reports whether figures in u are times, in nanoseconds.
 func (u Unit) IsTime() bool { return strings.HasPrefix(string(u), "ns/") }
+
+// IsMemory reports whether figures in u are memory, in bytes.
+func (u Unit) IsMemory() bool { return strings.HasPrefix(string(u), "B/") }
 
 // Fits reports whether w is to be run on p.
 func (w Workload) Fits(p peer.Peer) bool {
 	if w.Baseline == peer.Own {
 		return p.Name == peer.Own || p.Name == peer.Observed
+	}
+	if p.NeedsContext && w.Baseline == peer.Baseline {
+		return false
 	}
 	return p.Name != peer.Observed && (w.fit == nil || w.fit(p))
 }
@@ -138,6 +157,16 @@ func hasDoChan(p peer.Peer) bool {
 
 func hasDoContext(p peer.Peer) bool {
 	_, ok := p.New().(peer.ContextDoer)
+	return ok
+}
+
+func hasForget(p peer.Peer) bool {
+	_, ok := p.New().(peer.Forgetter)
+	return ok
+}
+
+func hasDoFresh(p peer.Peer) bool {
+	_, ok := p.New().(peer.Fresher)
 	return ok
 }
 
