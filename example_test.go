@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/actorflight/singleflight"
@@ -120,7 +121,63 @@ func ExampleGroupOf_DoChanContext() {
 	// {Val:the answer Err:<nil> Shared:false}
 }
 
-// After a write, a read must not get what a flight found before it.
+// A caller that has written reads what it has written, even if a flight is in progress that
+// has read before.
+func ExampleGroupOf_DoFresh() {
+	var stock atomic.Int64
+	stock.Store(3)
+	var pages singleflight.GroupOf[string, string]
+	render := func(context.Context) (string, error) {
+		return fmt.Sprint(stock.Load(), " in stock"), nil
+	}
+
+	hasRead, finish := make(chan struct{}), make(chan struct{})
+	before := pages.DoChanContext(context.Background(), "page", func(ctx context.Context) (string, error) {
+		page, err := render(ctx)
+		close(hasRead)
+		<-finish
+		return page, err
+	})
+	<-hasRead
+
+	stock.Add(-1)
+	go close(finish) // at any time; DoFresh waits until it is
+	after, _, _ := pages.DoFresh(context.Background(), "page", render)
+
+	fmt.Println("asked before the write:", (<-before).Val)
+	fmt.Println("asked after the write:", after)
+
+	// Output:
+	// asked before the write: 3 in stock
+	// asked after the write: 2 in stock
+}
+
+// Synchronize whenever something has changed, but never twice at once. A change that comes
+// while a synchronization is in progress is in the next one, which all such changes share.
+func ExampleGroupOf_DoChanFresh() {
+	var group singleflight.Group
+	var source, copied atomic.Int64
+
+	copyAll := func(context.Context) (any, error) {
+		copied.Store(source.Load())
+		return nil, nil
+	}
+	change := func() {
+		source.Add(1)
+		group.DoChanFresh(context.Background(), "sync", copyAll) // and go on
+	}
+
+	for range 100 {
+		change()
+	}
+	group.Wait(context.Background())
+	fmt.Println(copied.Load() == source.Load())
+
+	// Output: true
+}
+
+// After a write, a read must not get what a flight found before it. Forget lets the two
+// functions overlap; DoFresh does not.
 func ExampleGroupOf_Forget() {
 	var g singleflight.Group
 	slow := make(chan struct{})
