@@ -22,6 +22,10 @@ import "context"
 // first that has not left. [GroupOf.Forget] begins the next flight at once;
 // [GroupOf.ForgetUnshared] does nothing while there is one.
 //
+// No function of such a key should look into a cache before it does its work: the flight in
+// progress may put there what it read before the call, and behind an abandoned flight, the
+// next one may run the fn of a call that is not fresh.
+//
 // A call that is made with the context of the function in progress would wait for that
 // function, and returns [ErrDeadlock]. A function that is to be executed once more calls
 // [GroupOf.DoChanFresh] with a context that is not derived from its own, and returns without
