@@ -282,6 +282,22 @@ func TestRefusedCallsAreCounted(t *testing.T) {
 	})
 }
 
+// A call that alone gets the ErrDeadlock that the fn of another has returned is not refused.
+func TestErrDeadlockOfFnIsNotCountedAsRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		ctx, leave := context.WithCancel(t.Context())
+		gate := make(chan struct{})
+		g.DoChanContext(ctx, "key", func(context.Context) (int, error) { <-gate; return 0, singleflight.ErrDeadlock })
+		synctest.Wait()
+		stays := g.DoChanContext(t.Context(), "key", func(context.Context) (int, error) { return never() })
+		leave()
+		synctest.Wait()
+		close(gate)
+		assert.Equal(t, singleflight.ResultOf[int]{Err: singleflight.ErrDeadlock}, <-stays)
+		assert.Equal(t, reading{Flights: 1, Joined: 1, Left: 1, Outlived: 1, Failures: failures{failed: 1}}, counted(g))
+	})
+}
+
 // Calls that panic because of their arguments do not count.
 func TestMistakesAreNotCounted(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[any, int]) {
