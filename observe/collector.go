@@ -29,15 +29,17 @@ import (
 //
 // Calls that panic because fn is nil or the key cannot be hashed are not counted. While
 // something is in flight, calls that have not returned may be missing, as may calls of
-// DoChan at the moment when flights begin or end.
+// DoChan while a flight waits for another to end, and at the moment when flights begin or
+// end.
 //
 //   - singleflight_flight_duration_seconds: a histogram of how long fn has run, for the
-//     flights that have ended.
+//     flights that have ended. It does not include the time for which a call waits, as a
+//     fresh one does, until its flight begins.
 //
 // And the gauges:
 //
 //   - singleflight_in_flight: flights, with the forgotten and the abandoned, but
-//     without those that wait for an abandoned one to end.
+//     without those that wait for another to end.
 //   - singleflight_waiting: calls that wait for a result, leaders included.
 //   - singleflight_oldest_seconds: how long the oldest flight's fn has run; 0 if none runs.
 //

@@ -16,16 +16,23 @@
 //
 // # Who began it
 //
-// The function of a DoContext or DoChanContext gets a context with the values of the first
-// caller's. An Owner, if the group has one, makes of that what the page shows: the
-// user, the request or the trace. Calls without a context have nothing of the kind.
+// The function of a DoContext or DoChanContext, and of the fresh calls, gets a context
+// with the values of its own caller's. An Owner, if the group has one, makes of that what
+// the page shows: the user, the request or the trace. Calls without a context have nothing
+// of the kind, nor has a flight that has not begun.
+//
+// # Fresh calls
+//
+// A DoFresh or DoChanFresh counts as a DoContext does. While it waits for the flight in
+// progress to end, it is among the calls that wait, and the page shows its flight as
+// waiting. The time of a flight, and its age, begin when its function does.
 //
 // # What it costs
 //
 // An observed call that meets no other takes about a quarter of a microsecond more than a
 // bare one, for two looks at the clock, a record of 48 bytes and some counters. A
-// DoChanContext takes a goroutine more, and so about half a microsecond; its waiters hold
-// a goroutine's stack each. Programs that do not use this package pay nothing.
+// DoChanContext or DoChanFresh takes a goroutine more, and so about half a microsecond; its
+// waiters hold a goroutine's stack each. Programs that do not use this package pay nothing.
 //
 // A scrape or a page asks the group's owner for all flights: with 10,000 of them
 // that is a few milliseconds, in which the owner answers no call. And a group with a flight

@@ -53,12 +53,22 @@ func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan singleflight.
 
 // DoContext is [singleflight.GroupOf.DoContext].
 func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return g.observer.doContext(&g.group, ctx, key, fn)
+	return g.observer.doContext(&g.group, ctx, key, fn, false)
 }
 
 // DoChanContext is [singleflight.GroupOf.DoChanContext].
 func (g *GroupOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return g.observer.doChanContext(&g.group, ctx, key, fn)
+	return g.observer.doChanContext(&g.group, ctx, key, fn, false)
+}
+
+// DoFresh is [singleflight.GroupOf.DoFresh].
+func (g *GroupOf[K, V]) DoFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	return g.observer.doContext(&g.group, ctx, key, fn, true)
+}
+
+// DoChanFresh is [singleflight.GroupOf.DoChanFresh].
+func (g *GroupOf[K, V]) DoChanFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
+	return g.observer.doChanContext(&g.group, ctx, key, fn, true)
 }
 
 // Forget is [singleflight.GroupOf.Forget].
@@ -87,12 +97,22 @@ func (s *ShardedOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan singlefligh
 
 // DoContext is [singleflight.GroupOf.DoContext].
 func (s *ShardedOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return s.observer.doContext(&s.group, ctx, key, fn)
+	return s.observer.doContext(&s.group, ctx, key, fn, false)
 }
 
 // DoChanContext is [singleflight.GroupOf.DoChanContext].
 func (s *ShardedOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return s.observer.doChanContext(&s.group, ctx, key, fn)
+	return s.observer.doChanContext(&s.group, ctx, key, fn, false)
+}
+
+// DoFresh is [singleflight.GroupOf.DoFresh].
+func (s *ShardedOf[K, V]) DoFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+	return s.observer.doContext(&s.group, ctx, key, fn, true)
+}
+
+// DoChanFresh is [singleflight.GroupOf.DoChanFresh].
+func (s *ShardedOf[K, V]) DoChanFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
+	return s.observer.doChanContext(&s.group, ctx, key, fn, true)
 }
 
 // Forget is [singleflight.GroupOf.Forget].

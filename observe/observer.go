@@ -18,6 +18,8 @@ type group[K comparable, V any] interface {
 	DoChan(K, func() (V, error)) <-chan singleflight.ResultOf[V]
 	DoContext(context.Context, K, func(context.Context) (V, error)) (V, error, bool)
 	DoChanContext(context.Context, K, func(context.Context) (V, error)) <-chan singleflight.ResultOf[V]
+	DoFresh(context.Context, K, func(context.Context) (V, error)) (V, error, bool)
+	DoChanFresh(context.Context, K, func(context.Context) (V, error)) <-chan singleflight.ResultOf[V]
 	InFlight() []singleflight.FlightOf[K]
 }
 
@@ -58,13 +60,18 @@ func (o *observer[K, V]) do(g group[K, V], key K, fn func() (V, error)) (v V, er
 	})
 }
 
-func (o *observer[K, V]) doContext(g group[K, V], ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
+// doContext is DoContext or, if fresh, DoFresh.
+func (o *observer[K, V]) doContext(g group[K, V], ctx context.Context, key K, fn func(context.Context) (V, error), fresh bool) (v V, err error, shared bool) {
+	do := g.DoContext
+	if fresh {
+		do = g.DoFresh
+	}
 	if ctx == nil || fn == nil {
-		return g.DoContext(ctx, key, fn) // which panics
+		return do(ctx, key, fn) // which panics
 	}
 	r := o.record(ctx, key, false)
 	defer func() { err = o.ended(r, err, shared) }()
-	return g.DoContext(r, key, func(ctx context.Context) (V, error) {
+	return do(r, key, func(ctx context.Context) (V, error) {
 		return o.fly(ctx, r, key, fn)
 	})
 }
@@ -95,12 +102,17 @@ func (o *observer[K, V]) doChan(g group[K, V], key K, fn func() (V, error)) <-ch
 	return results
 }
 
-func (o *observer[K, V]) doChanContext(g group[K, V], ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
+// doChanContext is DoChanContext or, if fresh, DoChanFresh.
+func (o *observer[K, V]) doChanContext(g group[K, V], ctx context.Context, key K, fn func(context.Context) (V, error), fresh bool) <-chan singleflight.ResultOf[V] {
+	do := g.DoChanContext
+	if fresh {
+		do = g.DoChanFresh
+	}
 	if ctx == nil || fn == nil {
-		return g.DoChanContext(ctx, key, fn) // which panics
+		return do(ctx, key, fn) // which panics
 	}
 	r := o.record(ctx, key, false)
-	library := g.DoChanContext(r, key, func(ctx context.Context) (V, error) {
+	library := do(r, key, func(ctx context.Context) (V, error) {
 		return o.fly(ctx, r, key, fn)
 	})
 	results := make(chan singleflight.ResultOf[V], 1)

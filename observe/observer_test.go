@@ -55,10 +55,24 @@ func plain(f func()) {
 	}()
 }
 
-// withEvery runs test with each kind of call. panics says whether fn may panic, as it must
-// not with a channel.
-func withEvery(t *testing.T, test func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error)))) {
-	for name, call := range map[string]func(ctx context.Context, g observed[string, int], fn func() (int, error)){
+// kinds are kinds of calls.
+type kinds map[string]func(ctx context.Context, g observed[string, int], fn func() (int, error))
+
+// with runs test with each kind of call. panics says whether fn may panic, as it must not
+// with a channel.
+func (k kinds) with(t *testing.T, test func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error)))) {
+	for name, call := range k {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, g observed[string, int]) {
+				test(t, g, name[:min(6, len(name))] != "DoChan", func(fn func() (int, error)) { call(t.Context(), g, fn) })
+			})
+		})
+	}
+}
+
+var (
+	// calls join a flight in progress.
+	calls = kinds{
 		"Do": func(_ context.Context, g observed[string, int], fn func() (int, error)) {
 			plain(func() { g.Do("key", fn) })
 		},
@@ -74,56 +88,201 @@ func withEvery(t *testing.T, test func(t *testing.T, g observed[string, int], pa
 		"DoChanContext": func(ctx context.Context, g observed[string, int], fn func() (int, error)) {
 			g.DoChanContext(ctx, "key", func(context.Context) (int, error) { return fn() })
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			onBoth(t, func(t *testing.T, g observed[string, int]) {
-				test(t, g, name[:min(6, len(name))] != "DoChan", func(fn func() (int, error)) { call(t.Context(), g, fn) })
-			})
-		})
 	}
-}
+
+	// freshCalls join no flight that has begun.
+	freshCalls = kinds{
+		"DoFresh": func(ctx context.Context, g observed[string, int], fn func() (int, error)) {
+			plain(func() { g.DoFresh(ctx, "key", func(context.Context) (int, error) { return fn() }) })
+		},
+		"DoFresh that never leaves": func(_ context.Context, g observed[string, int], fn func() (int, error)) {
+			plain(func() {
+				g.DoFresh(context.Background(), "key", func(context.Context) (int, error) { return fn() })
+			})
+		},
+		"DoChanFresh": func(ctx context.Context, g observed[string, int], fn func() (int, error)) {
+			g.DoChanFresh(ctx, "key", func(context.Context) (int, error) { return fn() })
+		},
+		"DoChanFresh that never leaves": func(_ context.Context, g observed[string, int], fn func() (int, error)) {
+			g.DoChanFresh(context.Background(), "key", func(context.Context) (int, error) { return fn() })
+		},
+	}
+)
 
 func never() (int, error) { panic("this fn must not be called") }
 
+// ways are how fn ends, and what that counts as.
+var ways = []struct {
+	fn    func() (int, error)
+	count func(*reading)
+}{
+	{func() (int, error) { return 1, nil }, func(*reading) {}},
+	{func() (int, error) { return 1, errFn }, func(r *reading) { r.Failures[failed]++ }},
+	{func() (int, error) { return 1, context.Canceled }, func(r *reading) { r.Failures[failed]++ }},
+	{func() (int, error) { return 1, singleflight.ErrDeadlock }, func(r *reading) { r.Failures[failed]++ }},
+	{func() (int, error) { runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
+	{func() (int, error) { defer panic(1); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
+	{func() (int, error) { defer deep(300); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
+	{func() (int, error) { panic(1) }, func(r *reading) { r.Failures[panicked]++ }},
+	{func() (int, error) { panic(nil) }, func(r *reading) { r.Failures[panicked]++ }},
+	{func() (int, error) { return deep(300) }, func(r *reading) { r.Failures[panicked]++ }},
+}
+
+// inEachWay runs test with each way in which fn ends, for calls that join and that do not.
+func inEachWay(panics bool, test func(joining int, fn func() (int, error), count func(*reading))) {
+	for _, way := range ways {
+		var counted reading
+		if way.count(&counted); !panics && counted.Failures[panicked] > 0 {
+			continue
+		}
+		test(0, way.fn, way.count)
+		test(3, way.fn, way.count)
+	}
+}
+
 func TestFlightsAndJoinedAreCounted(t *testing.T) {
-	withEvery(t, func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error))) {
-		for _, ending := range []struct {
-			fn    func() (int, error)
-			count func(*reading)
-		}{
-			{func() (int, error) { return 1, nil }, func(*reading) {}},
-			{func() (int, error) { return 1, errFn }, func(r *reading) { r.Failures[failed]++ }},
-			{func() (int, error) { return 1, context.Canceled }, func(r *reading) { r.Failures[failed]++ }},
-			{func() (int, error) { return 1, singleflight.ErrDeadlock }, func(r *reading) { r.Failures[failed]++ }},
-			{func() (int, error) { runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
-			{func() (int, error) { defer panic(1); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
-			{func() (int, error) { defer deep(300); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
-			{func() (int, error) { panic(1) }, func(r *reading) { r.Failures[panicked]++ }},
-			{func() (int, error) { panic(nil) }, func(r *reading) { r.Failures[panicked]++ }},
-			{func() (int, error) { return deep(300) }, func(r *reading) { r.Failures[panicked]++ }},
-		} {
+	calls.with(t, func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error))) {
+		inEachWay(panics, func(joining int, fn func() (int, error), count func(*reading)) {
 			want := counted(g)
-			if ending.count(&want); !panics && want.Failures[panicked] > 0 {
-				continue
+			gate := make(chan struct{})
+			call(func() (int, error) { <-gate; return fn() })
+			synctest.Wait()
+			for range joining {
+				call(never)
 			}
-			for _, joining := range []int{0, 3} {
-				before := counted(g)
-				gate := make(chan struct{})
-				call(func() (int, error) { <-gate; return ending.fn() })
-				synctest.Wait()
-				for range joining {
-					call(never)
-				}
-				synctest.Wait()
-				close(gate)
-				synctest.Wait()
-				want := before
-				want.Flights++
-				want.Joined += uint64(joining)
-				ending.count(&want)
-				require.Equal(t, want, counted(g))
+			synctest.Wait()
+			close(gate)
+			synctest.Wait()
+			want.Flights++
+			want.Joined += uint64(joining)
+			count(&want)
+			require.Equal(t, want, counted(g))
+		})
+	})
+}
+
+// Fresh calls wait for the flight in progress, which they do not join, and share the next.
+func TestFreshCallsAreCounted(t *testing.T) {
+	freshCalls.with(t, func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error))) {
+		inEachWay(panics, func(joining int, fn func() (int, error), count func(*reading)) {
+			want := counted(g)
+			first, gate := make(chan struct{}), make(chan struct{})
+			call(func() (int, error) { <-first; return 1, nil })
+			synctest.Wait()
+			call(func() (int, error) { <-gate; return fn() })
+			synctest.Wait()
+			for range joining {
+				call(never)
+			}
+			synctest.Wait()
+			want.Flights++
+			assert.Equal(t, want, counted(g), "the next flight has not begun, and no call has joined it")
+			r := g.report(0)
+			assert.Equal(t, []int{1, 1, 2 + joining}, []int{r.InFlight, r.Behind, r.Waiting})
+
+			close(first)
+			synctest.Wait()
+			want.Flights++
+			assert.Equal(t, want, counted(g))
+			close(gate)
+			synctest.Wait()
+			want.Joined += uint64(joining)
+			count(&want)
+			require.Equal(t, want, counted(g))
+		})
+	})
+}
+
+// While a fresh call waits, other calls join the flight in progress. DoChan's count when
+// none waits any more.
+func TestOthersJoinWhileAFreshCallWaits(t *testing.T) {
+	calls.with(t, func(t *testing.T, g observed[string, int], _ bool, call func(func() (int, error))) {
+		first, next := make(chan struct{}), make(chan struct{})
+		call(func() (int, error) { <-first; return 1, nil })
+		synctest.Wait()
+		g.DoChanFresh(t.Context(), "key", func(context.Context) (int, error) { <-next; return 2, nil })
+		call(never)
+		synctest.Wait()
+		assert.Zero(t, counted(g).Joined)
+		close(first)
+		synctest.Wait()
+		assert.Equal(t, reading{Flights: 2, Joined: 1}, counted(g))
+		close(next)
+	})
+}
+
+func TestFreshCallsThatLeaveAreCounted(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		withContext := func(context.Context) (int, error) { return never() }
+		done, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err, _ := g.DoFresh(done, "key", withContext)
+		assert.Equal(t, context.Canceled, err)
+		assert.Equal(t, singleflight.ResultOf[int]{Err: context.Canceled}, <-g.DoChanFresh(done, "key", withContext))
+		want := reading{Left: 2}
+		assert.Equal(t, want, counted(g))
+
+		// If all leave, their flight never begins.
+		first, next := make(chan struct{}), make(chan struct{})
+		present := g.DoChan("key", func() (int, error) { <-first; return 1, nil })
+		synctest.Wait()
+		fresh := func(fn func(context.Context) (int, error)) (leave func()) {
+			ctx, cancel := context.WithCancel(t.Context())
+			result := g.DoChanFresh(ctx, "key", fn)
+			synctest.Wait()
+			return func() {
+				cancel()
+				assert.Equal(t, singleflight.ResultOf[int]{Err: context.Canceled}, <-result)
 			}
 		}
+		fresh(withContext)()
+		want.Flights, want.Left = 1, 3
+		assert.Equal(t, want, counted(g))
+		assert.Zero(t, g.report(0).Behind)
+
+		// The flight outlives a call whose fn it runs, but none that has left before.
+		leave := fresh(withContext)
+		leaveLater := fresh(func(context.Context) (int, error) { <-next; return 2, nil })
+		stays := g.DoChanFresh(t.Context(), "key", withContext)
+		leave()
+		close(first)
+		assert.Equal(t, 1, (<-present).Val)
+		synctest.Wait()
+		want.Flights, want.Left = 2, 4
+		assert.Equal(t, want, counted(g))
+		leaveLater()
+		want.Left, want.Outlived = 5, 1
+		assert.Equal(t, want, counted(g))
+		close(next)
+		assert.Equal(t, singleflight.ResultOf[int]{Val: 2}, <-stays)
+		synctest.Wait()
+		want.Joined = 1
+		assert.Equal(t, want, counted(g))
+	})
+}
+
+// The time of a fresh call's flight is without that for which the call has waited.
+func TestWaitOfAFreshCallIsNoTimeOfItsFlight(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		g.DoChan("key", func() (int, error) { time.Sleep(5 * time.Second); return 1, nil })
+		time.Sleep(time.Second)
+		fresh := g.DoChanFresh(t.Context(), "key", func(context.Context) (int, error) { time.Sleep(2 * time.Second); return 2, nil })
+		time.Sleep(3 * time.Second)
+		assert.Equal(t, map[string]row{
+			"key flying":  {Key: "key", State: "flying", Callers: 1, Age: age(4 * time.Second)},
+			"key waiting": {Key: "key", State: "waiting", Callers: 1, waits: true},
+		}, rowsByKey(g))
+		assert.Equal(t, age(4*time.Second), g.report(0).Oldest)
+		time.Sleep(2 * time.Second)
+		assert.Equal(t, map[string]row{
+			"key flying": {Key: "key", State: "flying", Callers: 1, Age: age(time.Second)},
+		}, rowsByKey(g))
+		<-fresh
+		r := g.report(0).reading
+		assert.Equal(t, 7*time.Second, r.duration)
+		_, buckets := r.histogram()
+		assert.Equal(t, uint64(1), buckets[3])
+		assert.Equal(t, uint64(2), buckets[10])
 	})
 }
 
@@ -298,6 +457,37 @@ func TestErrDeadlockOfFnIsNotCountedAsRefused(t *testing.T) {
 	})
 }
 
+func TestRefusedFreshCallsAreCounted(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		_, err, _ := g.DoFresh(t.Context(), "key", func(ctx context.Context) (int, error) {
+			again := func(context.Context) (int, error) { return never() }
+			r := <-g.DoChanFresh(context.WithoutCancel(ctx), "key", again)
+			assert.Equal(t, singleflight.ErrDeadlock, r.Err)
+			v, err, _ := g.DoFresh(ctx, "key", again)
+			return v, err
+		})
+		require.ErrorIs(t, err, singleflight.ErrDeadlock)
+		assert.Equal(t, reading{Flights: 1, Refused: 2, Failures: failures{failed: 1}}, counted(g))
+	})
+}
+
+// A function that has itself executed once more is another flight.
+func TestRerunIsCounted(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		again := func(context.Context) (int, error) { return 2, nil }
+		var rerun <-chan singleflight.ResultOf[int]
+		v, err, shared := g.DoFresh(t.Context(), "key", func(context.Context) (int, error) {
+			rerun = g.DoChanFresh(context.Background(), "key", again)
+			return 1, nil
+		})
+		require.NoError(t, err)
+		assert.Equal(t, 1, v)
+		assert.False(t, shared)
+		assert.Equal(t, singleflight.ResultOf[int]{Val: 2}, <-rerun)
+		assert.Equal(t, reading{Flights: 2}, counted(g))
+	})
+}
+
 // Calls that panic because of their arguments do not count.
 func TestMistakesAreNotCounted(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[any, int]) {
@@ -308,12 +498,18 @@ func TestMistakesAreNotCounted(t *testing.T) {
 			func() { g.DoChan("key", nil) },
 			func() { g.DoContext(t.Context(), "key", nil) },
 			func() { g.DoChanContext(t.Context(), "key", nil) },
+			func() { g.DoFresh(t.Context(), "key", nil) },
+			func() { g.DoChanFresh(t.Context(), "key", nil) },
 			func() { g.DoContext(nil, "key", withContext) },     //nolint:staticcheck // the mistake
 			func() { g.DoChanContext(nil, "key", withContext) }, //nolint:staticcheck // the mistake
+			func() { g.DoFresh(nil, "key", withContext) },       //nolint:staticcheck // the mistake
+			func() { g.DoChanFresh(nil, "key", withContext) },   //nolint:staticcheck // the mistake
 			func() { g.Do([]int{}, fn) },
 			func() { g.DoChan([]int{}, fn) },
 			func() { g.DoContext(t.Context(), []int{}, withContext) },
 			func() { g.DoChanContext(t.Context(), []int{}, withContext) },
+			func() { g.DoFresh(t.Context(), []int{}, withContext) },
+			func() { g.DoChanFresh(t.Context(), []int{}, withContext) },
 		} {
 			assert.Panics(t, mistake)
 		}
@@ -327,11 +523,12 @@ func TestNaN(t *testing.T) {
 		gate := make(chan struct{})
 		for range 3 {
 			g.DoChan(math.NaN(), func() (int, error) { <-gate; return 1, nil })
+			g.DoChanFresh(t.Context(), math.NaN(), func(context.Context) (int, error) { <-gate; return 1, nil })
 			assert.Zero(t, counted(g).Joined)
 		}
 		close(gate)
 		synctest.Wait()
-		assert.Equal(t, reading{Flights: 3}, counted(g))
+		assert.Equal(t, reading{Flights: 6}, counted(g))
 	})
 }
 
@@ -342,19 +539,25 @@ func TestInFlightShowsFnsContext(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {
 		gate := make(chan struct{})
 		fn := func() (int, error) { <-gate; return 1, nil }
-		got := make(chan context.Context, 1)
+		got, gotFresh := make(chan context.Context, 1), make(chan context.Context, 1)
 		go g.Do("Do", fn)
 		g.DoChan("DoChan", fn)
 		ctx := context.WithValue(context.Background(), valueKey{}, "value")
 		go g.DoContext(ctx, "DoContext", func(ctx context.Context) (int, error) { got <- ctx; return fn() })
+		go g.DoFresh(ctx, "DoFresh", func(ctx context.Context) (int, error) { gotFresh <- ctx; return fn() })
+		synctest.Wait()
+		go g.DoFresh(ctx, "DoContext", func(context.Context) (int, error) { return 1, nil })
 		synctest.Wait()
 		contexts := make(map[string]context.Context)
 		for _, f := range g.InFlight() {
-			contexts[f.Key] = f.Context
+			contexts[f.Key+" "+f.State.String()] = f.Context
 		}
-		fnCtx := <-got
-		assert.Equal(t, map[string]context.Context{"Do": nil, "DoChan": nil, "DoContext": fnCtx}, contexts)
+		fnCtx, freshCtx := <-got, <-gotFresh
+		assert.Equal(t, map[string]context.Context{
+			"Do flying": nil, "DoChan flying": nil, "DoContext flying": fnCtx, "DoFresh flying": freshCtx, "DoContext waiting": nil,
+		}, contexts)
 		assert.Equal(t, "value", fnCtx.Value(valueKey{}))
+		assert.Equal(t, "value", freshCtx.Value(valueKey{}))
 		close(gate)
 	})
 }
@@ -469,7 +672,7 @@ func TestDurations(t *testing.T) {
 
 // Every kind of call counts, and lone calls do not.
 func TestKeysJoinedMost(t *testing.T) {
-	withEvery(t, func(t *testing.T, g observed[string, int], _ bool, call func(func() (int, error))) {
+	calls.with(t, func(t *testing.T, g observed[string, int], _ bool, call func(func() (int, error))) {
 		for range 2 {
 			gate := make(chan struct{})
 			call(func() (int, error) { <-gate; return 1, nil })

@@ -147,7 +147,7 @@ func (r *row) Mark() string {
 	case "abandoned":
 		return "all callers have left, and the function has not returned"
 	case "waiting":
-		return "begins when the abandoned flight of its key ends"
+		return "begins when the flight in progress with its key ends"
 	}
 	return ""
 }

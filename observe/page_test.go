@@ -94,7 +94,7 @@ func TestPage(t *testing.T) {
 			"4 seconds since 00:00:30 4711 tiles 1 caller flying not known",
 			"3 seconds since 00:00:31 4712 tiles 1 caller forgotten its key was freed",
 			"less than 1 ms since 00:00:34 key users 0 callers abandoned all callers have left",
-			"not begun key users 1 caller waiting begins when",
+			"not begun key users 1 caller waiting begins when the flight in progress with its key ends not known",
 		} {
 			var found bool
 			_, rest, found = strings.Cut(rest, row)
@@ -151,6 +151,26 @@ func TestOwnerIsNotCalledInVain(t *testing.T) {
 		stuck(t, g, "DoChan", 1)
 		assert.Contains(t, text(get(t, Handler(g), "/")), "2 flights")
 		close(gate)
+	})
+}
+
+// A flight that waits has no owner yet. It belongs to the call whose function it runs.
+func TestOwnerOfAFreshFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &GroupOf[string, int]{Owner: func(ctx context.Context) string { return fmt.Sprint(ctx.Value(valueKey{})) }}
+		first, next := make(chan struct{}), make(chan struct{})
+		g.DoChan("key", func() (int, error) { <-first; return 1, nil })
+		fn := func(context.Context) (int, error) { <-next; return 2, nil }
+		ctx, leave := context.WithCancel(context.WithValue(t.Context(), valueKey{}, "one that leaves"))
+		g.DoChanFresh(ctx, "key", fn)
+		g.DoChanFresh(context.WithValue(t.Context(), valueKey{}, "one that stays"), "key", fn)
+		leave()
+		synctest.Wait()
+		assert.Contains(t, text(get(t, Handler(g), "/")), "not begun key 1 caller waiting begins when the flight in progress with its key ends not known")
+		close(first)
+		synctest.Wait()
+		assert.Contains(t, text(get(t, Handler(g), "/")), "key 1 caller flying one that stays")
+		close(next)
 	})
 }
 

@@ -24,7 +24,7 @@ type Observed interface {
 type report struct {
 	Name     string `json:"group"`
 	InFlight int    `json:"in_flight"`      // flights that have begun
-	Behind   int    `json:"behind"`         // flights that wait for an abandoned one to end
+	Behind   int    `json:"behind"`         // flights that wait for another to end
 	Waiting  int    `json:"waiting"`        // calls on all of them
 	Oldest   age    `json:"oldest_seconds"` // of a flight that has begun
 	reading
@@ -42,7 +42,7 @@ type row struct {
 	Since   *time.Time `json:"since"` // nil if fn has not begun
 	Owner   string     `json:"owner"` // "" if it is not known
 
-	waits bool // for an abandoned one to end
+	waits bool // for another to end
 }
 
 // A hot is a key that calls have joined.

@@ -85,9 +85,9 @@ func (c *try) finish(mayPanic bool) (int, error) {
 // stay makes a call that does not leave.
 func (c *try) stay(key string, fn func(context.Context) (int, error), open context.Context, channels bool) {
 	plain := func() (int, error) { return fn(nil) }
-	kinds := 3
+	kinds := 5
 	if channels { // where no fn panics
-		kinds = 5
+		kinds = 9
 	}
 	switch c.random.IntN(kinds) {
 	case 0:
@@ -97,9 +97,17 @@ func (c *try) stay(key string, fn func(context.Context) (int, error), open conte
 	case 2:
 		c.call(func() error { _, err, _ := c.g.DoContext(context.Background(), key, fn); return err })
 	case 3:
-		c.end((<-c.g.DoChan(key, plain)).Err, false)
+		c.call(func() error { _, err, _ := c.g.DoFresh(open, key, fn); return err })
 	case 4:
+		c.call(func() error { _, err, _ := c.g.DoFresh(context.Background(), key, fn); return err })
+	case 5:
+		c.end((<-c.g.DoChan(key, plain)).Err, false)
+	case 6:
 		c.end((<-c.g.DoChanContext(open, key, fn)).Err, false)
+	case 7:
+		c.end((<-c.g.DoChanFresh(open, key, fn)).Err, false)
+	case 8:
+		c.end((<-c.g.DoChanFresh(context.Background(), key, fn)).Err, false)
 	}
 }
 
@@ -107,13 +115,17 @@ func (c *try) stay(key string, fn func(context.Context) (int, error), open conte
 func (c *try) leave(t *testing.T, key string, fn func(context.Context) (int, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	results := make(chan error, 1)
+	do, doChan := c.g.DoContext, c.g.DoChanContext
+	if c.random.IntN(2) == 0 {
+		do, doChan = c.g.DoFresh, c.g.DoChanFresh
+	}
 	if c.random.IntN(2) == 0 {
 		go func() {
-			_, err, _ := c.g.DoContext(ctx, key, fn)
+			_, err, _ := do(ctx, key, fn)
 			results <- err
 		}()
 	} else {
-		r := c.g.DoChanContext(ctx, key, fn)
+		r := doChan(ctx, key, fn)
 		go func() { results <- (<-r).Err }()
 	}
 	for range c.random.IntN(20) {
@@ -157,17 +169,21 @@ func (s *storm) one(t *testing.T, random *rand.Rand, open context.Context) {
 			c.ran.Store(true)
 			s.flights.Add(1)
 			switch random.IntN(4) {
-			case 0: // others join, and leave
+			case 0: // others join, or wait for the next flight, and leave
 				for range random.IntN(3) {
 					s.try(random).leave(t, key, func(context.Context) (int, error) {
-						t.Error("a call that should have joined leads")
+						t.Error("fn of a call that has left while another's was running")
 						return 0, nil
 					})
 				}
 			case 1:
 				if ctx != nil {
 					inner := s.try(random)
-					_, err, _ := s.g.DoContext(ctx, key, refusedFn)
+					do := s.g.DoContext
+					if random.IntN(2) == 0 {
+						do = s.g.DoFresh
+					}
+					_, err, _ := do(ctx, key, refusedFn)
 					inner.end(err, false)
 				}
 			default:

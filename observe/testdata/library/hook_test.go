@@ -11,6 +11,8 @@ type Calls[K comparable, V any] interface {
 	DoChan(K, func() (V, error)) <-chan ResultOf[V]
 	DoContext(context.Context, K, func(context.Context) (V, error)) (V, error, bool)
 	DoChanContext(context.Context, K, func(context.Context) (V, error)) <-chan ResultOf[V]
+	DoFresh(context.Context, K, func(context.Context) (V, error)) (V, error, bool)
+	DoChanFresh(context.Context, K, func(context.Context) (V, error)) <-chan ResultOf[V]
 	Forget(K)
 	ForgetUnshared(K) bool
 	InFlight() []FlightOf[K]
