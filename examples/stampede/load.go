@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,11 @@ const (
 	patience = 20 * time.Second // for one answer
 	skew     = 1.2              // of the products that are asked for; Zipf's s
 )
+
+// perWriter is how many clients there are for each that writes, if any do. All of these
+// order the product in greatest demand. At the default size it is then queried nearly
+// always.
+const perWriter = 10
 
 // For impatient clients:
 const (
@@ -48,6 +54,9 @@ type load struct {
 
 	// impatient clients give up soon, and ask rarely.
 	impatient bool
+
+	// Some clients write.
+	writes bool
 }
 
 // put puts the load on the server at url, and adds the answers to t. It waits for the
@@ -84,6 +93,8 @@ func (l load) put(ctx context.Context, url string, t *tally) {
 type tally struct {
 	errors    int64
 	gaveUp    int64
+	writes    int64                   // that did not fail
+	stale     int64                   // of the reads after these
 	latencies *hdrhistogram.Histogram // of all requests, in microseconds
 	counts
 }
@@ -99,6 +110,12 @@ func (t *tally) add(a answer) {
 	case a.err != nil:
 		t.errors++
 	}
+	if a.written && a.err == nil {
+		t.writes++
+	}
+	if a.stale {
+		t.stale++
+	}
 	// It fails only above the highest value, which patience rules out.
 	_ = t.latencies.RecordValue(a.latency.Microseconds())
 }
@@ -107,6 +124,8 @@ func (t *tally) add(a answer) {
 type answer struct {
 	latency time.Duration
 	err     error
+	written bool // the request was a write
+	stale   bool // it was, and the read after it did not see it
 }
 
 // A client has one connection, and keeps it until it gives up.
@@ -117,6 +136,7 @@ type client struct {
 	choose    *rand.Zipf
 	thinking  time.Duration // mean
 	impatient bool
+	writes    bool
 }
 
 func (l load) newClient(i uint64, url string) *client {
@@ -128,6 +148,7 @@ func (l load) newClient(i uint64, url string) *client {
 		choose:    rand.NewZipf(random, skew, 1, uint64(l.products-1)),
 		thinking:  thinking,
 		impatient: l.impatient,
+		writes:    l.writes && i%perWriter == 0,
 	}
 	if l.impatient {
 		c.thinking = time.Duration(l.clients) * demand
@@ -142,7 +163,7 @@ func (c *client) about(mean time.Duration) time.Duration {
 
 // connect opens the connection, so that no request that is measured has to.
 func (c *client) connect(ctx context.Context) {
-	_ = c.get(ctx, c.url) // any answer will do
+	_ = c.do(ctx, http.MethodGet, c.url, nil) // any answer will do
 }
 
 // think reports whether there is time for another request afterwards.
@@ -156,13 +177,24 @@ func (c *client) think(over context.Context) bool {
 }
 
 func (c *client) ask(ctx context.Context) answer {
+	if c.writes {
+		return c.order(ctx)
+	}
 	url := fmt.Sprintf("%s/products/%d/sales", c.url, 1+c.choose.Uint64())
 	if c.impatient {
 		return c.askInHaste(ctx, url)
 	}
 	began := time.Now()
-	err := c.get(ctx, url)
-	return answer{time.Since(began), err}
+	err := c.do(ctx, http.MethodGet, url, nil)
+	return answer{latency: time.Since(began), err: err}
+}
+
+// order orders, and looks whether the answer includes the order.
+func (c *client) order(ctx context.Context) answer {
+	var ordered Ordered
+	began := time.Now()
+	err := c.do(ctx, http.MethodPost, c.url+"/products/1/orders", &ordered)
+	return answer{latency: time.Since(began), err: err, written: true, stale: err == nil && ordered.stale()}
 }
 
 // askInHaste asks with a deadline. It connects again if it gives up, because that
@@ -171,8 +203,8 @@ func (c *client) askInHaste(ctx context.Context, url string) answer {
 	waiting, cancel := context.WithTimeout(ctx, c.about(haste))
 	defer cancel()
 	began := time.Now()
-	err := c.get(waiting, url)
-	a := answer{time.Since(began), err}
+	err := c.do(waiting, http.MethodGet, url, nil)
+	a := answer{latency: time.Since(began), err: err}
 	if err != nil && waiting.Err() != nil {
 		a.err = errGaveUp
 		c.connect(ctx)
@@ -180,8 +212,9 @@ func (c *client) askInHaste(ctx context.Context, url string) answer {
 	return a
 }
 
-func (c *client) get(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// do makes a request, and puts the answer into v unless v is nil.
+func (c *client) do(ctx context.Context, method, url string, v any) error {
+	request, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return err
 	}
@@ -191,11 +224,15 @@ func (c *client) get(ctx context.Context, url string) error {
 	}
 	defer response.Body.Close()
 	// A connection is kept only if its answer has been read.
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s", url, response.Status)
 	}
-	return nil
+	if v == nil {
+		return nil
+	}
+	return json.Unmarshal(body, v)
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -63,6 +65,49 @@ func TestImpatientClientsFail(t *testing.T) {
 	small().inHaste().put(t.Context(), server.URL, seen)
 	assert.Positive(t, seen.errors)
 	assert.Equal(t, seen.latencies.TotalCount(), seen.errors+seen.gaveUp)
+}
+
+// One of eight clients orders. Every other answer to it is stale.
+func TestSomeClientsOrder(t *testing.T) {
+	var orders, others atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			assert.Equal(t, "/products/1/orders", r.URL.Path)
+			order := orders.Add(1)
+			json.NewEncoder(w).Encode(Ordered{Order: order, Sales: &Sales{LastOrder: order - order%2}})
+		} else if r.URL.Path != "/" {
+			others.Add(1)
+		}
+	}))
+	defer server.Close()
+	l := small().load
+	l.writes = true
+	seen := newTally()
+	l.put(t.Context(), server.URL, seen)
+	assert.Positive(t, others.Load())
+	assert.Positive(t, orders.Load())
+	assert.Equal(t, orders.Load()+others.Load(), seen.latencies.TotalCount())
+	assert.Equal(t, orders.Load(), seen.writes)
+	assert.Equal(t, (orders.Load()+1)/2, seen.stale)
+	assert.Zero(t, seen.errors)
+}
+
+func TestOrdersThatFailAreNoWrites(t *testing.T) {
+	for _, answer := range []http.HandlerFunc{
+		http.NotFound,
+		func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "no JSON") },
+	} {
+		server := httptest.NewServer(answer)
+		defer server.Close()
+		l := small().load
+		l.clients, l.writes = 1, true
+		seen := newTally()
+		l.put(t.Context(), server.URL, seen)
+		assert.Positive(t, seen.errors)
+		assert.Equal(t, seen.latencies.TotalCount(), seen.errors)
+		assert.Zero(t, seen.writes)
+		assert.Zero(t, seen.stale)
+	}
 }
 
 func TestLoadWaitsForAnswers(t *testing.T) {

@@ -26,6 +26,17 @@
 // millisecond, as if few clients asked for each product: if it lived until the next
 // request, the query that ran on would have been of use.
 //
+// Last comes a short round in which some of the clients are writers: they order the product
+// in greatest demand. When an order is committed, the server deletes the cache entry, reads
+// the product, and answers with that; so the answer should include the order. A query that
+// began before the order does not see it. A read that joins such a query is stale, and the
+// query leaves a stale entry in the cache, for other requests. That happens with Do of
+// x/sync, and with DoContext. DoFresh joins no query that has begun: its own begins when
+// that one has ended, and sets the entry again. With Forget before a Do, the next query
+// begins at once, beside the other: the database has more to do, and if the older query
+// ends last, its stale entry stays. A read is stale if the last order that it includes is
+// older than its own order, by their ids.
+//
 // With -http :8080, a page at http://localhost:8080 shows what is in flight while the
 // rounds of this library run, and /metrics has the figures for Prometheus. The groups
 // are observed then, which costs less than a microsecond a call.
@@ -43,7 +54,8 @@
 //
 //	0    if all went well;
 //	1    if, in spite of coalescing, queries for the same product overlap or
-//	     requests fail, or if the program cannot do its work;
+//	     requests fail, if a read with DoFresh is stale, or if the program cannot
+//	     do its work;
 //	2    if the command line is wrong, or asks for more than is sensible;
 //	130  after Ctrl-C;
 //	143  after SIGTERM.
@@ -56,7 +68,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/actorflight/singleflight/examples/internal/program"
 )
@@ -80,17 +91,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // all runs all stages, with a window if o asks for one.
 func (o options) all(ctx context.Context, stdout, stderr io.Writer) error {
-	patient, hasty := bare(), bare()
+	patient, hasty, writers := bare(), bare(), bare()
 	if o.http != "" {
 		w, address, err := openWindow(o.http)
 		if err != nil {
 			return fmt.Errorf("-http: %w", err)
 		}
 		defer w.Close()
-		patient, hasty = &w.patient, &w.impatient
+		patient, hasty, writers = &w.patient, &w.impatient, &w.writing
 		fmt.Fprintf(stderr, "in flight: http://%s/?refresh=1, metrics: http://%s/metrics\n", address, address)
 	}
-	return o.run(ctx, append(stages(patient), impatient(hasty)), stdout, stderr)
+	return o.run(ctx, append(stages(patient), impatient(hasty), writing(writers)), stdout, stderr)
 }
 
 // run makes a shop in a temporary folder, and runs the stages on it.
@@ -108,7 +119,7 @@ func (o options) run(ctx context.Context, stages []stage, stdout, stderr io.Writ
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 
-	return o.compare(stages, on(ctx, s.sales), stdout, stderr)
+	return o.compare(stages, on(ctx, s.sales, s.order), stdout, stderr)
 }
 
 // compare runs one stage after another, and reports and checks the outcomes. An
@@ -118,7 +129,7 @@ func (o options) compare(stages []stage, do turn, stdout, stderr io.Writer) erro
 	var err error
 	for _, s := range stages {
 		var more []outcome
-		program.During(stderr, o.duration*time.Duration(len(s)), s.String(), func() { more, err = s.run(o, do) })
+		program.During(stderr, s.lasts(o.duration), s.String(), func() { more, err = s.run(o, do) })
 		outcomes = append(outcomes, more...)
 		if err != nil {
 			break

@@ -151,6 +151,40 @@ func TestImpatientTable(t *testing.T) {
 	assert.Regexp(t, `cancelled [1-9]\d*% with no coalescing, 0% with x/sync DoChan and [1-9]\d*% with actorflight DoContext; `, lines[5])
 }
 
+func TestWritingTable(t *testing.T) {
+	temporary(t)
+	exit, stdout, stderr := exec(t.Context(), busy(), []stage{writing(bare())})
+	require.Equal(t, program.Succeeded, exit, stderr)
+	lines := strings.Split(strings.TrimRight(stdout, "\n"), "\n")
+	require.Len(t, lines, 7, "head, four rounds, blank line, sentences")
+	for _, line := range lines[1:5] {
+		assert.Len(t, line, len(lines[0]), "the table is aligned")
+	}
+	//                                   requests  errors writes   stale  queries   overlapping
+	assert.Regexp(t, `^ +x/sync Do +[1-9]\d* +0 +[1-9]\d* +\d+ +[1-9]\d* +0$`, lines[1])
+	assert.Regexp(t, `^ +x/sync Forget\+Do +[1-9]\d* +0 +[1-9]\d* +\d+ +[1-9]\d* +\d+$`, lines[2])
+	assert.Regexp(t, `^ +actorflight DoContext +[1-9]\d* +0 +[1-9]\d* +\d+ +[1-9]\d* +0$`, lines[3])
+	assert.Regexp(t, `^ +actorflight DoFresh +[1-9]\d* +0 +[1-9]\d* +0 +[1-9]\d* +0$`, lines[4])
+	assert.Regexp(t, ` and 0 of [1-9]\d* times with actorflight DoFresh\.$`, lines[6])
+}
+
+func TestWritingJSON(t *testing.T) {
+	temporary(t)
+	o := small()
+	o.json = true
+	exit, stdout, stderr := exec(t.Context(), o, []stage{writing(bare())})
+	require.Equal(t, program.Succeeded, exit, stderr)
+	var report struct{ Rounds []outcome }
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	require.Len(t, report.Rounds, 4)
+	for _, r := range report.Rounds {
+		assert.True(t, r.Writing)
+		assert.LessOrEqual(t, r.Stale, r.Writes)
+		assert.LessOrEqual(t, r.Writes, r.Requests)
+	}
+	assert.Zero(t, report.Rounds[3].Stale)
+}
+
 func TestImpatientJSON(t *testing.T) {
 	temporary(t)
 	o := small()
@@ -239,12 +273,28 @@ func TestFinishedRoundsOfImpatientClientsAreReportedWhenInterrupted(t *testing.T
 	} {
 		exit, stdout, _ := finishing(t, turns, options{}, impatient(bare()))
 		assert.Equal(t, program.Interrupted, exit)
-		var rows []string
-		for _, row := range regexp.MustCompile(`(?m)^  (\S+( \S+)*)`).FindAllStringSubmatch(stdout, -1) {
-			rows = append(rows, row[1])
-		}
-		assert.Equal(t, want, rows)
+		assert.Equal(t, want, rows(stdout))
 	}
+}
+
+func TestFinishedRoundsOfClientsThatWriteAreReportedWhenInterrupted(t *testing.T) {
+	for turns, want := range map[int][]string{
+		1:     {"round", "no coalescing"},
+		1 + 1: {"round", "no coalescing", "clients that write", "x/sync Do"},
+		1 + 3: {"round", "no coalescing", "clients that write", "x/sync Do", "x/sync Forget+Do", "actorflight DoContext"},
+	} {
+		exit, stdout, _ := finishing(t, turns, options{}, writing(bare()))
+		assert.Equal(t, program.Interrupted, exit)
+		assert.Equal(t, want, rows(stdout))
+	}
+}
+
+// rows returns the names in the first columns of tables.
+func rows(stdout string) (names []string) {
+	for _, row := range regexp.MustCompile(`(?m)^  (\S+( \S+)*)`).FindAllStringSubmatch(stdout, -1) {
+		names = append(names, row[1])
+	}
+	return names
 }
 
 func TestNothingIsReportedIfNoRoundIsFinished(t *testing.T) {

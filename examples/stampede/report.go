@@ -15,12 +15,16 @@ import (
 // An outcome is what is reported of a round.
 type outcome struct {
 	coalesces bool
+	fresh     bool
 
 	Round     string `json:"round"`
 	Impatient bool   `json:"impatient"`
+	Writing   bool   `json:"writing"`
 	Requests  int64  `json:"requests"`
 	Errors    int64  `json:"errors"`
 	GaveUp    int64  `json:"gave_up"`
+	Writes    int64  `json:"writes"`
+	Stale     int64  `json:"stale_reads"`
 	counts
 	QueriesPerExpiry float64 `json:"queries_per_expiry"`
 	P50              int64   `json:"p50_us"`
@@ -31,11 +35,15 @@ type outcome struct {
 func newOutcome(r round, t *tally) outcome {
 	return outcome{
 		coalesces:        r.coalesces,
+		fresh:            r.fresh,
 		Impatient:        r.impatient,
+		Writing:          r.writes,
 		Round:            r.name,
 		Requests:         t.latencies.TotalCount(),
 		Errors:           t.errors,
 		GaveUp:           t.gaveUp,
+		Writes:           t.writes,
+		Stale:            t.stale,
 		counts:           t.counts,
 		QueriesPerExpiry: float64(t.Queries) / float64(max(1, t.Expiries)),
 		P50:              t.latencies.ValueAtPercentile(50),
@@ -50,20 +58,38 @@ func writeJSON(w io.Writer, outcomes []outcome) error {
 	return encoder.Encode(map[string]any{"rounds": outcomes})
 }
 
-// writeTables writes a table of the rounds with patient clients, and one of the others,
-// if there are such rounds.
-func writeTables(w io.Writer, outcomes []outcome) error {
-	first := slices.IndexFunc(outcomes, func(o outcome) bool { return o.Impatient }) // they come last
-	if first < 0 {
-		return writeTable(w, outcomes)
+// kind returns the clients of the round, as an index of tables.
+func (o outcome) kind() int {
+	switch {
+	case o.Writing:
+		return 2
+	case o.Impatient:
+		return 1
+	default:
+		return 0
 	}
-	if first > 0 {
-		if err := writeTable(w, outcomes[:first]); err != nil {
+}
+
+// tables write the rounds of one kind of clients each.
+var tables = [...]func(io.Writer, []outcome) error{writeTable, writeImpatient, writeWriting}
+
+// writeTables writes a table of the rounds of each kind of clients. Those of a kind come
+// together.
+func writeTables(w io.Writer, outcomes []outcome) error {
+	for len(outcomes) > 0 {
+		kind := outcomes[0].kind()
+		n := slices.IndexFunc(outcomes, func(o outcome) bool { return o.kind() != kind })
+		if n < 0 {
+			n = len(outcomes)
+		}
+		if err := tables[kind](w, outcomes[:n]); err != nil {
 			return err
 		}
-		fmt.Fprintln(w)
+		if outcomes = outcomes[n:]; len(outcomes) > 0 {
+			fmt.Fprintln(w)
+		}
 	}
-	return writeImpatient(w, outcomes[first:])
+	return nil
 }
 
 // writeImpatient is writeTable for rounds with impatient clients.
@@ -82,6 +108,24 @@ func writeImpatient(w io.Writer, outcomes []outcome) error {
 	}
 	_, err := fmt.Fprintf(w, "\nOf the queries, the database cancelled %s; %s ran to the end though all clients had left.\n",
 		program.List(cancelled), program.List(wasted))
+	return err
+}
+
+// writeWriting is writeTable for rounds with clients that write.
+func writeWriting(w io.Writer, outcomes []outcome) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "%-21s\trequests\terrors\twrites\tstale reads\tdatabase queries\toverlapping\t\n", "clients that write")
+	var stale []string
+	for _, o := range outcomes {
+		fmt.Fprintf(table, "%-21s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", o.Round, o.Requests, o.Errors, o.Writes, o.Stale,
+			o.Queries, o.Overlaps)
+		stale = append(stale, fmt.Sprintf("%d of %d times with %s", o.Stale, o.Writes, o.Round))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nEach write was followed by a read of the same product. The read missed the write, because it got "+
+		"the result of a query that had begun before, %s.\n", program.List(stale))
 	return err
 }
 
@@ -114,12 +158,15 @@ func milliseconds(microseconds int64) string {
 }
 
 // check returns an error if a round that coalesces had overlapping queries or
-// failing requests.
+// failing requests, or one whose reads must be fresh had stale ones.
 func check(outcomes []outcome) error {
 	var faults []string
 	for _, o := range outcomes {
 		if o.coalesces && (o.Overlaps > 0 || o.Errors > 0) {
 			faults = append(faults, fmt.Sprintf("%s: %d overlapping queries, %d failed requests", o.Round, o.Overlaps, o.Errors))
+		}
+		if o.fresh && o.Stale > 0 {
+			faults = append(faults, fmt.Sprintf("%s: %d stale reads", o.Round, o.Stale))
 		}
 	}
 	if faults == nil {

@@ -23,6 +23,10 @@ type round struct {
 	coalesces bool
 	coalesce  coalescer
 	impatient bool // the clients
+	writes    bool // the clients do
+
+	reread coalescer // as in server
+	fresh  bool      // a read after a write must not be stale
 }
 
 // A stage is one or more rounds that take turns.
@@ -32,6 +36,7 @@ type stage []round
 type group interface {
 	Do(key string, fn func() (any, error)) (any, error, bool)
 	DoContext(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error, bool)
+	DoFresh(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error, bool)
 }
 
 // bare returns a group of this library.
@@ -97,6 +102,46 @@ func abandoning(g group) coalescer {
 	}
 }
 
+// writing returns the stage of clients that write. The rounds differ in what a request does
+// to read what it has written.
+func writing(g group) stage {
+	forgets := new(singleflight.Group)
+	return stage{
+		{name: "x/sync Do", coalesces: true, writes: true, coalesce: coalescing(new(singleflight.Group))},
+		{name: "x/sync Forget+Do", writes: true, coalesce: coalescing(forgets), reread: forgetting(forgets)},
+		{name: "actorflight DoContext", coalesces: true, writes: true, coalesce: abandoning(g)},
+		{name: "actorflight DoFresh", coalesces: true, writes: true, coalesce: abandoning(g), reread: refreshing(g), fresh: true},
+	}
+}
+
+// forgetting returns a coalescer that joins no query that has begun before, but may begin
+// one beside it.
+func forgetting(group *singleflight.Group) coalescer {
+	do := coalescing(group)
+	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+		group.Forget(key)
+		return do(ctx, key, fn)
+	}
+}
+
+// refreshing returns a coalescer that joins no query that has begun before, but waits for
+// its end.
+func refreshing(g group) coalescer {
+	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+		v, err, _ := g.DoFresh(ctx, key, fn)
+		return v, err
+	}
+}
+
+// lasts returns how long the stage lasts if a round lasts d. Where clients write, figures
+// of time are not compared: the rounds take no turns, and share the time of one.
+func (s stage) lasts(d time.Duration) time.Duration {
+	if s[0].writes {
+		return d
+	}
+	return d * time.Duration(len(s))
+}
+
 func (s stage) String() string {
 	names := make([]string, len(s))
 	for i, r := range s {
@@ -114,10 +159,10 @@ type turn func(r round, o options, t *tally) error
 // rounds is reversed from one turn to the next.
 func (s stage) run(o options, do turn) (outcomes []outcome, err error) {
 	n := 1
-	if len(s) > 1 {
+	if len(s) > 1 && !s[0].writes {
 		n = turns
 	}
-	o.duration /= time.Duration(n)
+	o.duration = s.lasts(o.duration) / time.Duration(n*len(s))
 	tallies := make([]*tally, len(s))
 	for i := range s {
 		tallies[i] = newTally()
@@ -139,8 +184,8 @@ func (s stage) run(o options, do turn) (outcomes []outcome, err error) {
 	return outcomes, nil
 }
 
-// on returns a turn on q. Each turn has a new cache, and a new server on loopback.
-func on(ctx context.Context, q query) turn {
+// on returns a turn on q and w. Each turn has a new cache, and a new server on loopback.
+func on(ctx context.Context, q query, w write) turn {
 	return func(r round, o options, t *tally) error {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -149,7 +194,9 @@ func on(ctx context.Context, q query) turn {
 		if r.impatient {
 			o = o.inHaste()
 		}
+		o.writes = r.writes
 		s := newServer(q, o.ttl, r.coalesce)
+		s.write, s.reread = w, r.reread
 		server := http.Server{Handler: s.handler()}
 		defer server.Close()
 		go server.Serve(listener)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func one(t *testing.T, q query, r round) (exit int, stdout, stderr string) {
 	t.Helper()
 	o := options{load: load{clients: 1, products: 1, duration: time.Second}, ttl: time.Hour}
 	var out, diagnostics bytes.Buffer
-	err := o.compare([]stage{{r}}, on(t.Context(), q), &out, &diagnostics)
+	err := o.compare([]stage{{r}}, on(t.Context(), q, nil), &out, &diagnostics)
 	exit = program.Status(t.Context(), "stampede", err, &diagnostics)
 	return exit, out.String(), diagnostics.String()
 }
@@ -85,6 +86,38 @@ func TestRoundsTakeTurns(t *testing.T) {
 	assert.Equal(t, seeds["one"], seeds["other"], "the load is the same")
 }
 
+// The whole stage lasts as long as a round of another.
+func TestRoundsOfClientsThatWriteTakeNoTurns(t *testing.T) {
+	o := options{load: load{duration: 4 * time.Second}}
+	var order []string
+	outcomes, err := writing(bare()).run(o, func(r round, o options, _ *tally) error {
+		order = append(order, r.name)
+		assert.Equal(t, time.Second, o.duration)
+		return nil
+	})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"x/sync Do", "x/sync Forget+Do", "actorflight DoContext", "actorflight DoFresh"}, order)
+	assert.Len(t, outcomes, 4)
+	assert.Equal(t, 4*time.Second, writing(bare()).lasts(o.duration))
+	assert.Equal(t, 12*time.Second, impatient(bare()).lasts(o.duration))
+}
+
+// Here no read sees a write.
+func TestStaleReadsFailWhereTheyMustBeFresh(t *testing.T) {
+	for _, r := range writing(bare()) {
+		stale := func(context.Context, int64) (*Sales, error) { return new(Sales), nil }
+		o := options{load: load{clients: 1, products: 1, duration: time.Second}, ttl: time.Hour}
+		var out, diagnostics bytes.Buffer
+		err := o.compare([]stage{{r}}, on(t.Context(), stale, func(context.Context, int64) (int64, error) { return 1, nil }), &out, &diagnostics)
+		assert.Regexp(t, `([1-9]\d*) of ([1-9]\d*) times with `+regexp.QuoteMeta(r.name), out.String())
+		if !r.fresh {
+			assert.NoError(t, err)
+			continue
+		}
+		assert.Regexp(t, `^actorflight DoFresh: [1-9]\d* stale reads$`, err.Error())
+	}
+}
+
 func TestARoundAloneHasOneTurn(t *testing.T) {
 	o := options{load: load{duration: 4 * time.Second}}
 	turns := 0
@@ -109,7 +142,9 @@ func TestTurnsAreAddedUp(t *testing.T) {
 		}
 		t.add(answer{latency: latency})
 		for range factor {
-			t.add(answer{latency, errors.New("failed")})
+			t.add(answer{latency: latency, err: errors.New("failed"), written: true})
+			t.add(answer{latency: latency, written: true})
+			t.add(answer{latency: latency, written: true, stale: true})
 		}
 		t.counts.add(counts{Queries: 3 * factor, Expiries: 2 * factor, Overlaps: factor, Cancelled: 2 * factor, Wasted: factor})
 		return nil
@@ -117,8 +152,8 @@ func TestTurnsAreAddedUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, outcomes, 2)
 	for i, want := range []outcome{
-		{Round: "one", Requests: 8, Errors: 4, counts: counts{Queries: 12, Expiries: 8, Overlaps: 4, Cancelled: 8, Wasted: 4}, Max: 4_000},
-		{Round: "other", Requests: 44, Errors: 40, counts: counts{Queries: 120, Expiries: 80, Overlaps: 40, Cancelled: 80, Wasted: 40}, Max: 40_000},
+		{Round: "one", Requests: 16, Errors: 4, Writes: 8, Stale: 4, counts: counts{Queries: 12, Expiries: 8, Overlaps: 4, Cancelled: 8, Wasted: 4}, Max: 4_000},
+		{Round: "other", Requests: 124, Errors: 40, Writes: 80, Stale: 40, counts: counts{Queries: 120, Expiries: 80, Overlaps: 40, Cancelled: 80, Wasted: 40}, Max: 40_000},
 	} {
 		got := outcomes[i]
 		assert.InDelta(t, 1.5, got.QueriesPerExpiry, 0)

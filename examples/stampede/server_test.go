@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +35,7 @@ func TestServer(t *testing.T) {
 			status int
 			body   string
 		}{
-			{"/products/1/sales", http.StatusOK, `{"product":"Product 1","months":[{"month":"2026-01","units":3,"cents":1500},{"month":"2026-02","units":1,"cents":500}]}` + "\n"},
+			{"/products/1/sales", http.StatusOK, `{"product":"Product 1","months":[{"month":"2026-01","units":3,"cents":1500},{"month":"2026-02","units":1,"cents":500}],"last_order":4}` + "\n"},
 			{"/products/3/sales", http.StatusNotFound, "no such product\n"},
 			{"/products/one/sales", http.StatusBadRequest, "the product must be a number\n"},
 		} {
@@ -59,6 +61,119 @@ func TestEntryExpiresThoughItIsRead(t *testing.T) {
 		}
 		assert.Equal(t, counts{Queries: 2, Expiries: 2}, server.gauge.read())
 	})
+}
+
+func TestOrder(t *testing.T) {
+	s, err := openShop(t.Context(), t.TempDir(), 2, 0, 1, nil)
+	require.NoError(t, err)
+	defer s.Close()
+	for _, r := range writing(bare()) {
+		t.Run(r.name, func(t *testing.T) {
+			_, err = s.db.ExecContext(t.Context(), `
+				DELETE FROM orders;
+				INSERT INTO orders (product_id, month, units, cents) VALUES (1, '2026-12', 2, 1000)`)
+			require.NoError(t, err)
+			server := newServer(s.sales, time.Hour, r.coalesce)
+			server.write, server.reread = s.order, r.reread
+			const before = `{"product":"Product 1","months":[{"month":"2026-12","units":2,"cents":1000}],"last_order":1}`
+			const after = `{"product":"Product 1","months":[{"month":"2026-12","units":3,"cents":1510}],"last_order":2}`
+			for _, test := range []struct {
+				method, path string
+				status       int
+				body         string
+			}{
+				{http.MethodGet, "/products/1/sales", http.StatusOK, before},
+				{http.MethodPost, "/products/1/orders", http.StatusOK, `{"order":2,"sales":` + after + `}`},
+				{http.MethodGet, "/products/1/sales", http.StatusOK, after},
+				{http.MethodPost, "/products/3/orders", http.StatusNotFound, "no such product"},
+				{http.MethodPost, "/products/one/orders", http.StatusBadRequest, "the product must be a number"},
+			} {
+				recorder := httptest.NewRecorder()
+				server.handler().ServeHTTP(recorder, httptest.NewRequest(test.method, test.path, nil))
+				assert.Equal(t, test.status, recorder.Code, test.path)
+				assert.Equal(t, test.body+"\n", recorder.Body.String(), test.path)
+			}
+			assert.Equal(t, counts{Queries: 2, Expiries: 2, Wasted: 0}, server.gauge.read())
+		})
+	}
+}
+
+// A query sees what has been committed when it begins.
+func TestReadAfterAWriteDuringAQuery(t *testing.T) {
+	for i, want := range []struct {
+		stale bool
+		entry int64 // the last order that the cache entry includes at the end
+		counts
+	}{
+		{true, 0, counts{Queries: 1, Expiries: 1}},               // x/sync Do
+		{false, 0, counts{Queries: 2, Expiries: 1, Overlaps: 1}}, // x/sync Forget+Do
+		{true, 0, counts{Queries: 1, Expiries: 1}},               // actorflight DoContext
+		{false, 1, counts{Queries: 2, Expiries: 1}},              // actorflight DoFresh
+	} {
+		r := writing(bare())[i]
+		t.Run(r.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var committed atomic.Int64
+				unblock := make(chan struct{})
+				server := newServer(func(context.Context, int64) (*Sales, error) {
+					sales := &Sales{LastOrder: committed.Load()}
+					if sales.LastOrder == 0 {
+						<-unblock
+					}
+					return sales, nil
+				}, time.Hour, r.coalesce)
+				server.write, server.reread = func(context.Context, int64) (int64, error) { return committed.Add(1), nil }, r.reread
+				go server.sales(t.Context(), 1)
+				synctest.Wait()
+				ordered := make(chan Ordered, 1)
+				go func() {
+					o, err := server.order(t.Context(), 1)
+					assert.NoError(t, err)
+					ordered <- o
+				}()
+				synctest.Wait()
+				close(unblock)
+				synctest.Wait()
+				o := <-ordered
+				assert.Equal(t, int64(1), o.Order)
+				assert.Equal(t, want.stale, o.stale())
+				assert.Equal(t, want.entry, server.cache.Get(1).Value().LastOrder)
+				assert.Equal(t, want.counts, server.gauge.read())
+			})
+		})
+	}
+}
+
+// An entry that an older query sets when the write has deleted it is no answer to a read
+// that must be fresh.
+func TestFreshReadDoesNotLookAtTheCache(t *testing.T) {
+	q := func(context.Context, int64) (*Sales, error) { return &Sales{LastOrder: 1}, nil }
+	late := func(server *server, c coalescer) coalescer {
+		return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+			server.cache.Set(1, new(Sales), time.Hour)
+			return c(ctx, key, fn)
+		}
+	}
+	for _, r := range writing(bare()) {
+		server := newServer(q, time.Hour, nil)
+		server.write = func(context.Context, int64) (int64, error) { return 1, nil }
+		if server.coalesce = late(server, r.coalesce); r.reread != nil {
+			server.reread = late(server, r.reread)
+		}
+		o, err := server.order(t.Context(), 1)
+		require.NoError(t, err)
+		assert.Equal(t, r.reread == nil, o.stale(), r.name)
+	}
+}
+
+func TestOrderFails(t *testing.T) {
+	broken := errors.New("broken")
+	server := newServer(func(context.Context, int64) (*Sales, error) { return nil, broken }, time.Hour, alone)
+	server.write = func(context.Context, int64) (int64, error) { return 1, nil }
+	for _, server.reread = range []coalescer{nil, alone} {
+		_, err := server.order(t.Context(), 1)
+		assert.Equal(t, broken, err)
+	}
 }
 
 // A coalescer that runs fn again is like a second flight that begins just when
@@ -150,7 +265,7 @@ func TestDatabaseCancels(t *testing.T) {
 		DROP TABLE orders;
 		CREATE VIEW orders AS
 			WITH RECURSIVE endless (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM endless)
-			SELECT querying(1) AS product_id, '2026-01' AS month, n AS units, n AS cents FROM endless`)
+			SELECT n AS id, querying(1) AS product_id, '2026-01' AS month, n AS units, n AS cents FROM endless`)
 	require.NoError(t, err)
 
 	_, err = s.sales(ctx, 1)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -31,7 +32,7 @@ CREATE INDEX orders_of_product ON orders (product_id);`
 // openShop makes the database of a shop in dir. It calls ordered after each
 // order. The same seed makes the same shop.
 func openShop(ctx context.Context, dir string, products, orders int, seed uint64, ordered func()) (*shop, error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "shop.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "shop.db")+"?_pragma=busy_timeout(20000)")
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +73,19 @@ func (s *shop) fill(ctx context.Context, orders int, random *rand.Rand, ordered 
 		}
 		ordered()
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	// With a write-ahead log, queries and later orders do not wait for each other.
+	_, err = s.db.ExecContext(ctx, `PRAGMA journal_mode = WAL`)
+	return err
 }
 
 // Sales is what a shop answers about a product.
 type Sales struct {
-	Product string  `json:"product"`
-	Months  []Month `json:"months"`
+	Product   string  `json:"product"`
+	Months    []Month `json:"months"`
+	LastOrder int64   `json:"last_order"` // that they include
 }
 
 // A Month is part of Sales.
@@ -96,7 +103,7 @@ func (s *shop) sales(ctx context.Context, product int64) (*Sales, error) {
 		return nil, err
 	}
 	rows, err := s.db.QueryContext(ctx, `
-		SELECT month, SUM(units), SUM(cents) FROM orders
+		SELECT month, SUM(units), SUM(cents), MAX(id) FROM orders
 		WHERE product_id = ? GROUP BY month ORDER BY month`, product)
 	if err != nil {
 		return nil, err
@@ -104,12 +111,29 @@ func (s *shop) sales(ctx context.Context, product int64) (*Sales, error) {
 	defer rows.Close()
 	for rows.Next() {
 		var m Month
-		if err := rows.Scan(&m.Month, &m.Units, &m.Cents); err != nil {
+		var last int64
+		if err := rows.Scan(&m.Month, &m.Units, &m.Cents, &last); err != nil {
 			return nil, err
 		}
 		sales.Months = append(sales.Months, m)
+		sales.LastOrder = max(sales.LastOrder, last)
 	}
 	return &sales, rows.Err()
+}
+
+// order orders one unit of a product. It is a write. When it returns, the order is
+// committed, and later orders have greater ids.
+func (s *shop) order(ctx context.Context, product int64) (id int64, err error) {
+	result, err := s.db.ExecContext(ctx, `
+		INSERT INTO orders (product_id, month, units, cents)
+		SELECT id, '2026-12', 1, 500 + 10 * id FROM products WHERE id = ?`, product)
+	if err != nil {
+		return 0, err
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		return 0, cmp.Or(err, sql.ErrNoRows)
+	}
+	return result.LastInsertId()
 }
 
 func (s *shop) Close() error { return s.db.Close() }

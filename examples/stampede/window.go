@@ -13,11 +13,11 @@ import (
 
 // This file is for -http: a window through which to watch the rounds of this library.
 
-// A window has the groups of the two rounds of this library, and serves what is in
+// A window has the groups of the rounds of this library, and serves what is in
 // flight in them: a page at /, and metrics for Prometheus at /metrics.
 type window struct {
-	patient, impatient observe.Group
-	server             http.Server
+	patient, impatient, writing observe.Group
+	server                      http.Server
 }
 
 // openWindow serves at a TCP address, which it returns as well.
@@ -29,6 +29,7 @@ func openWindow(address string) (*window, net.Addr, error) {
 	w := &window{
 		patient:   observe.Group{Name: "patient clients", Owner: asker},
 		impatient: observe.Group{Name: "impatient clients", Owner: asker},
+		writing:   observe.Group{Name: "clients that write", Owner: asker},
 	}
 	w.server.Handler = w.handler()
 	go w.server.Serve(listener)
@@ -37,9 +38,9 @@ func openWindow(address string) (*window, net.Addr, error) {
 
 func (w *window) handler() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(observe.Collector(&w.patient, &w.impatient))
+	registry.MustRegister(observe.Collector(&w.patient, &w.impatient, &w.writing))
 	mux := http.NewServeMux()
-	mux.Handle("/{$}", observe.Handler(&w.patient, &w.impatient))
+	mux.Handle("/{$}", observe.Handler(&w.patient, &w.impatient, &w.writing))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return mux
 }

@@ -67,6 +67,7 @@ func TestRunWithWindow(t *testing.T) {
 	_, err := net.Dial("tcp", address[1])
 	assert.Error(t, err, "the window is closed at the end")
 	assert.Contains(t, stdout.String(), "actorflight DoContext")
+	assert.Contains(t, stdout.String(), "actorflight DoFresh")
 }
 
 func TestWindowAtAnAddressInUse(t *testing.T) {
