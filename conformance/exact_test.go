@@ -40,7 +40,7 @@ type model struct {
 type flight struct {
 	key   string
 	calls []*call // that have joined it and have not left
-	next  *flight // begins when this one, which is abandoned, lands or is forgotten
+	next  *flight // begins when this one lands or is forgotten
 
 	// Once it has begun:
 	runs      *call // its fn runs
@@ -70,11 +70,14 @@ const (
 	doChan        method = "DoChan"
 	doContext     method = "DoContext"
 	doChanContext method = "DoChanContext"
+	doFresh       method = "DoFresh"
+	doChanFresh   method = "DoChanFresh"
 	wait          method = "Wait"
 )
 
 func (m method) isPlain() bool    { return m == do || m == doChan }
-func (m method) hasChannel() bool { return m == doChan || m == doChanContext }
+func (m method) isFresh() bool    { return m == doFresh || m == doChanFresh }
+func (m method) hasChannel() bool { return m == doChan || m == doChanContext || m == doChanFresh }
 
 // An outcome is how a call or an fn ends.
 type outcome struct {
@@ -119,7 +122,7 @@ func (m *model) call(c *call) {
 		m.begin(f)
 	case c.inside != nil && m.awaits(f, c.inside):
 		c.outcome = failed(singleflight.ErrDeadlock)
-	case !f.abandoned:
+	case !f.abandoned && !c.method.isFresh():
 		f.join(c)
 	default:
 		if f.next == nil {
@@ -312,7 +315,7 @@ func runProgram(t *rapid.T, keys []string) {
 		keys = nil
 		steps = append(steps, p.drawLanding, p.drawLanding, p.drawLanding, p.drawLanding, p.drawLanding)
 	}
-	for _, key := range keys { // most rules are about abandoned flights and those behind them
+	for _, key := range keys { // most rules are about flights that calls wait for
 		if oneIn(t, 2, "behind an abandoned flight") {
 			c := &call{method: doContext, key: key, cancel: true}
 			p.call(t, c)
@@ -356,7 +359,7 @@ func (p *program) fns() []*flight {
 }
 
 func (p *program) drawCallOf(t *rapid.T, key string, inside *flight) {
-	methods := []method{do, doChan, doContext, doChanContext}
+	methods := []method{do, doChan, doContext, doChanContext, doFresh, doChanFresh}
 	if inside != nil || p.leavers {
 		methods = methods[2:]
 	}
@@ -478,6 +481,8 @@ type side struct {
 		DoChan(string, func() (any, error)) <-chan singleflight.Result
 		DoContext(context.Context, string, func(context.Context) (any, error)) (any, error, bool)
 		DoChanContext(context.Context, string, func(context.Context) (any, error)) <-chan singleflight.Result
+		DoFresh(context.Context, string, func(context.Context) (any, error)) (any, error, bool)
+		DoChanFresh(context.Context, string, func(context.Context) (any, error)) <-chan singleflight.Result
 		Forget(string)
 		ForgetUnshared(string) bool
 		InFlight() []singleflight.Flight
@@ -532,10 +537,14 @@ func (s *side) call(c *call) {
 			o.Val, o.Err, o.Shared = s.group.Do(c.key, made.fn)
 		case doContext:
 			o.Val, o.Err, o.Shared = s.group.DoContext(ctx, c.key, made.fnWith)
+		case doFresh:
+			o.Val, o.Err, o.Shared = s.group.DoFresh(ctx, c.key, made.fnWith)
 		case doChan:
 			made.results, end = s.group.DoChan(c.key, made.fn), pending
 		case doChanContext:
 			made.results, end = s.group.DoChanContext(ctx, c.key, made.fnWith), pending
+		case doChanFresh:
+			made.results, end = s.group.DoChanFresh(ctx, c.key, made.fnWith), pending
 		case wait:
 			o.Err = s.group.Wait(ctx)
 		}
