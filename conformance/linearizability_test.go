@@ -28,16 +28,26 @@ func TestLinearizability(t *testing.T) {
 	for _, processors := range []int{1, 2, 4} {
 		t.Run(strconv.Itoa(processors), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
-			recorded, joined, left, abandoned := 0, 0, 0, 0
+			recorded, joined, fresh, left, abandoned := 0, 0, 0, 0, 0
 			for seed := uint64(1); recorded < *operations/3; seed++ {
 				h := record(seed)
 				recorded += callers * each
-				shared := map[int64]bool{}
+				shared, begun := map[int64]bool{}, map[int64]int64{}
 				for _, c := range h.calls {
+					if c.leads {
+						begun[c.flight] = c.begun
+					}
+				}
+				for _, c := range h.calls {
+					if c.fresh && c.flight != unknown {
+						require.Greater(t, begun[c.flight], c.began, "fn began before the fresh call")
+					}
 					switch {
 					case c.left:
 						left++
 						require.False(t, c.shared, "Shared, for a call that has left")
+					case !c.leads && c.fresh:
+						fresh++
 					case !c.leads:
 						joined++
 					}
@@ -62,9 +72,10 @@ func TestLinearizability(t *testing.T) {
 						"seed %d, key %q", seed, key)
 				}
 			}
-			t.Logf("%d operations, among them %d calls that joined a flight, and %d that left one; %d flights saw that all had",
-				recorded, joined, left, abandoned)
+			t.Logf("%d operations, among them %d calls that joined a flight, %d fresh ones that shared one, and %d that left one; %d flights saw that all had",
+				recorded, joined, fresh, left, abandoned)
 			require.Greater(t, joined, recorded/20, "the calls hardly met")
+			require.Greater(t, fresh, recorded/200, "the fresh calls hardly met")
 			require.Greater(t, left, recorded/20, "the calls hardly left")
 			require.Greater(t, abandoned, recorded/200, "the calls hardly left together")
 		})
@@ -91,6 +102,7 @@ type event struct {
 	call   int   // join, leave
 	flight int64 // unknown to a call that leaves or exits, unless it leads
 	leads  bool  // join, leave: the call leads the flight
+	fresh  bool  // join
 	leaves bool  // join: the call will leave
 	exits  bool  // join: the flight that the call leads will exit
 	told   bool  // land: Shared was seen
@@ -102,7 +114,7 @@ const unknown = -1
 // A state is what the specification knows of one key. It is never modified.
 type state struct {
 	current   *inFlight // has the key, or nil
-	waiting   *inFlight // begins when current, which is abandoned, lands or is forgotten; or nil
+	waiting   *inFlight // begins when current lands or is forgotten; or nil
 	forgotten []*inFlight
 }
 
@@ -175,13 +187,14 @@ func (s state) step(e event) (after state, ok bool) {
 	return s.free()
 }
 
-// join puts a call on the current flight, or on the one behind it if all have left it.
+// join puts a call on the current flight or, if all have left that or the call is fresh, on
+// the one behind it.
 func (s state) join(e event) (after state, ok bool) {
 	switch f := s.current; {
 	case f == nil:
 		s.waiting = new(inFlight{flight: unknown}).join(e)
 		return s.free()
-	case f.callers() > 0:
+	case f.callers() > 0 && !e.fresh:
 		s.current = f.join(e)
 		return s, s.current != nil && s.current.flight == f.flight && !e.leads
 	case s.waiting == nil:
@@ -302,12 +315,13 @@ type history struct {
 	late    []func()
 }
 
-// A call is a Do, DoChan, DoContext or DoChanContext, with readings of the clock.
+// A call is a call of any kind but Forget, with readings of the clock.
 type call struct {
 	key     string
 	ending  ending
 	pauses  int
 	context context.Context // or nil
+	fresh   bool
 
 	flight int64
 	told   bool // shared
@@ -401,6 +415,9 @@ func (h *history) operate(random *rand.Rand) {
 		default:
 			h.mayLeave(c, random.IntN(20))
 		}
+	}
+	if c.fresh = random.IntN(3) == 0; c.fresh && c.context == nil {
+		c.context = context.Background()
 	}
 	switch random.IntN(12) {
 	case 0:
@@ -507,10 +524,14 @@ func (h *history) do(c *call) {
 		h.landed(c, v, err)
 		c.joined = c.returned
 	}()
-	if ctx := c.context; ctx != nil {
-		v, err, c.shared = h.group.DoContext(ctx, c.key, func(ctx context.Context) (any, error) { return h.fn(c, ctx) })
-	} else {
-		v, err, c.shared = h.group.Do(c.key, func() (any, error) { return h.fn(c, context.Background()) })
+	fn := func(ctx context.Context) (any, error) { return h.fn(c, ctx) }
+	switch ctx := c.context; {
+	case c.fresh:
+		v, err, c.shared = h.group.DoFresh(ctx, c.key, fn)
+	case ctx != nil:
+		v, err, c.shared = h.group.DoContext(ctx, c.key, fn)
+	default:
+		v, err, c.shared = h.group.Do(c.key, func() (any, error) { return fn(context.Background()) })
 	}
 	c.told = true
 }
@@ -519,10 +540,14 @@ func (h *history) do(c *call) {
 func (h *history) doChan(c *call) (receive func()) {
 	c.began = h.clock.Add(1)
 	var results <-chan singleflight.Result
-	if ctx := c.context; ctx != nil {
-		results = h.group.DoChanContext(ctx, c.key, func(ctx context.Context) (any, error) { return h.fn(c, ctx) })
-	} else {
-		results = h.group.DoChan(c.key, func() (any, error) { return h.fn(c, context.Background()) })
+	fn := func(ctx context.Context) (any, error) { return h.fn(c, ctx) }
+	switch ctx := c.context; {
+	case c.fresh:
+		results = h.group.DoChanFresh(ctx, c.key, fn)
+	case ctx != nil:
+		results = h.group.DoChanContext(ctx, c.key, fn)
+	default:
+		results = h.group.DoChan(c.key, func() (any, error) { return fn(context.Background()) })
 	}
 	c.joined = h.clock.Add(1)
 	return func() {
@@ -567,7 +592,7 @@ func (h *history) events() map[string][]porcupine.Operation {
 			}
 			add(event{kind: land, told: l.told, result: l.shared}, c.ended, l.seen)
 		}
-		add(event{kind: join, leaves: c.left, exits: c.ending == exit}, c.began, joined)
+		add(event{kind: join, fresh: c.fresh, leaves: c.left, exits: c.ending == exit}, c.began, joined)
 		if c.left {
 			add(event{kind: leave}, c.canceled, c.returned)
 		}
