@@ -21,7 +21,7 @@ import (
 var soak = flag.Duration("soak", 5*time.Second, "how long TestSoak lasts")
 
 // TestSoak makes calls from a thousand goroutines on one Group, with thousands of keys,
-// every ending, and callers that leave. Then nothing may be left behind, at once.
+// every ending, fresh calls, and callers that leave. Then nothing may be left behind, at once.
 func TestSoak(t *testing.T) {
 	var s soaked
 	var cancel func()
@@ -33,8 +33,8 @@ func TestSoak(t *testing.T) {
 
 	began := time.Now()
 	report := func() {
-		t.Logf("%4.0f s: %d calls, %d of which left, %d flights, %d of which were abandoned, %d goroutines, %d KiB of heap",
-			time.Since(began).Seconds(), s.calls.Load(), s.left.Load(), s.flights.Load(), s.abandoned.Load(),
+		t.Logf("%4.0f s: %d calls, %d of which left, %d fresh ones that shared a flight, %d flights, %d of which were abandoned, %d goroutines, %d KiB of heap",
+			time.Since(began).Seconds(), s.calls.Load(), s.left.Load(), s.fresh.Load(), s.flights.Load(), s.abandoned.Load(),
 			runtime.NumGoroutine(), heapAlloc()>>10)
 	}
 	s.run(*soak, report)
@@ -45,6 +45,7 @@ func TestSoak(t *testing.T) {
 	assert.NoError(t, s.group.Wait(s.ctx), "the group is not at rest")
 	require.Less(t, s.flights.Load(), s.calls.Load()*9/10, "the calls hardly met")
 	require.Greater(t, s.left.Load(), s.calls.Load()/50, "the calls hardly left")
+	require.Greater(t, s.fresh.Load(), s.calls.Load()/100, "the fresh calls hardly met")
 	require.Greater(t, s.abandoned.Load(), s.flights.Load()/100, "the calls hardly left together")
 	report()
 	runtime.KeepAlive(&s)
@@ -81,7 +82,7 @@ type soaked struct {
 	group singleflight.GroupOf[int, []byte]
 	ctx   context.Context // outlives all calls
 
-	calls, left, flights, abandoned atomic.Int64
+	calls, left, fresh, flights, abandoned atomic.Int64
 }
 
 // run makes calls for d, and reports ten times.
@@ -152,6 +153,8 @@ func (s *soaked) call(random *rand.Rand) {
 		s.group.Forget(key)
 	case kind == 1:
 		s.group.ForgetUnshared(key)
+	case ending == crash && kind <= 3:
+		s.group.DoFresh(context.Background(), -1-key, fnWith)
 	case ending == crash && kind <= 5:
 		s.group.DoContext(context.Background(), -1-key, fnWith)
 	case ending == crash:
@@ -179,10 +182,20 @@ func (s *soaked) callAndLeave(random *rand.Rand, key int, fn func(context.Contex
 		}()
 	}
 	var err error
-	if random.IntN(2) == 0 {
+	var shared bool // by a fresh call
+	switch random.IntN(4) {
+	case 0:
 		_, err, _ = s.group.DoContext(ctx, key, fn)
-	} else {
+	case 1:
 		err = (<-s.group.DoChanContext(ctx, key, fn)).Err
+	case 2:
+		_, err, shared = s.group.DoFresh(ctx, key, fn)
+	case 3:
+		r := <-s.group.DoChanFresh(ctx, key, fn)
+		err, shared = r.Err, r.Shared
+	}
+	if shared {
+		s.fresh.Add(1)
 	}
 	if errors.Is(err, context.Canceled) {
 		s.left.Add(1)
