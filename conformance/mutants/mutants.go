@@ -326,7 +326,7 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 
 	// Abandoned flights, and the flights behind them.
 	one("a call joins an abandoned flight", "messages.go",
-		"	} else if f.party != nil && f.party.abandoned() {\n", "	} else if false {\n"),
+		" || f.party != nil && f.party.abandoned() {\n", " {\n"),
 	one("a function begins beside an abandoned one", "messages.go",
 		"		f = c.joinNext(f)\n", "		s.forgotten = map[*party[K, V]]*flight[K, V]{f.party: f}\n		f = c.begin()\n		s.flights[c.key] = f\n"),
 	one("a flight is abandoned though a DoChan is on it", "party.go",
@@ -379,6 +379,98 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 		"		f.answers, f.results = c.answers, c.results\n", "		f.answers = c.answers\n"),
 	one("a call that will lead begins at once", "group.go",
 		"	l.flight, l.begun = c.led, c.answer == leads\n", "	l.flight, l.begun = c.led, true\n"),
+
+	// Fresh calls.
+	one("DoFresh is not fresh", "fresh.go",
+		"	return g.doContext(ctx, key, fn, true)\n", "	return g.doContext(ctx, key, fn, false)\n"),
+	one("DoChanFresh is not fresh", "fresh.go",
+		"	return g.doChanContext(ctx, key, fn, true)\n", "	return g.doChanContext(ctx, key, fn, false)\n"),
+	one("DoFresh of a Sharded is not fresh", "sharded.go",
+		"	return s.of(key).DoFresh(", "	return s.of(key).DoContext("),
+	one("DoChanFresh of a Sharded is not fresh", "sharded.go",
+		"	return s.of(key).DoChanFresh(", "	return s.of(key).DoChanContext("),
+	one("a fresh call joins the flight in progress", "messages.go",
+		"	} else if c.request != nil && c.request.fresh || ", "	} else if "),
+	one("a fresh call that never leaves joins the flight in progress", "messages.go",
+		"c.request.fresh || ", "c.request.fresh && c.leaver != nil || "),
+	one("a fresh call that may leave joins the flight in progress", "messages.go",
+		"c.request.fresh || ", "c.request.fresh && c.leaver == nil || "),
+	one("a fresh call joins a flight that no other call has joined", "messages.go",
+		"c.request.fresh || ", "c.request.fresh && f.party != nil || "),
+	one("a fresh call waits for the group to be at rest, and then joins what has begun", "context.go",
+		" (v V, err error, shared bool) {\n	g, key = g.home(key)\n", " (v V, err error, shared bool) {\n	g, key = g.home(key)\n	if fresh {\n		g.Wait(ctx)\n		fresh = false\n	}\n"),
+	one("a fresh call with a context that is done begins a flight", "context.go",
+		"	if err := r.ctx.Err(); err != nil {\n", "	if err := r.ctx.Err(); err != nil && !r.fresh {\n"),
+	one("a DoChanFresh that never leaves does not lead", "context.go",
+		"	if done == nil {\n		switch ", "	if done == nil && !fresh {\n		switch "),
+	one("a DoFresh that never leaves does not lead", "context.go",
+		"	if done == nil {\n		return g.doHere(", "	if done == nil && !fresh {\n		return g.doHere("),
+	one("other calls join the next flight while one is in progress", "messages.go",
+		"f.party != nil && f.party.abandoned() {\n", "f.party != nil && (f.party.abandoned() || f.party.next != nil) {\n"),
+	one("a fresh call makes no party", "state.go",
+		"joinNext(f *flight[K, V]) *flight[K, V] {\n	if f.party == nil {\n		f.party = newParty[K, V](f.key, false)\n	}\n", "joinNext(f *flight[K, V]) *flight[K, V] {\n"),
+	one("a fresh call makes a party whose leader is not counted", "state.go",
+		"joinNext(f *flight[K, V]) *flight[K, V] {\n	if f.party == nil {\n		f.party = newParty[K, V](f.key, false)\n", "joinNext(f *flight[K, V]) *flight[K, V] {\n	if f.party == nil {\n		f.party = newParty[K, V](f.key, true)\n"),
+	one("each fresh call has a flight of its own", "state.go",
+		"	next := f.party.next\n", "	for c.request != nil && c.request.fresh && f.party.next != nil {\n		f = f.party.next.flight\n	}\n	next := f.party.next\n"),
+	one("a fresh call displaces those that wait", "state.go",
+		"	if next == nil {\n		c.party", "	if next == nil || c.request != nil && c.request.fresh {\n		c.party"),
+	one("a function begins beside the one in progress", "messages.go",
+		"		f = c.joinNext(f)\n", `		if f.party == nil || !f.party.abandoned() {
+			s.forgotten = map[*party[K, V]]*flight[K, V]{f.party: f}
+			f = c.begin()
+			s.flights[c.key] = f
+		} else {
+			f = c.joinNext(f)
+		}
+`),
+	one("the next flight begins when all callers have left the one in progress", "messages.go",
+		"			l.last = p.abandoned()\n", `			l.last = p.abandoned()
+			if f := s.flights[p.key]; l.last && p.next != nil && f != nil && f.party == p {
+				s.forgotten = map[*party[K, V]]*flight[K, V]{p: f}
+				beginNext(o, f)
+				l.answers <- struct{}{}
+				return
+			}
+`),
+	one("fresh callers keep fn's context from ending", "party.go",
+		"	return p.hosted && p.inRows == 0 && len(p.channels) == 0\n", "	return p.hosted && p.inRows == 0 && len(p.channels) == 0 && p.next == nil\n"),
+	one("fresh callers are counted in the flight in progress", "flight.go",
+		"	if !p.hosted {\n", "	if p.next != nil {\n		n += p.next.flight.callers()\n	}\n	if !p.hosted {\n"),
+	{"shared counts the fresh callers that have waited", []edit{
+		{"party.go", "type party[K comparable, V any] struct {\n", "type party[K comparable, V any] struct {\n	waited int\n\n"},
+		{"state.go", "	f.party.next = nil\n", "	f.party.next, f.party.waited = nil, next.flight.callers()\n"},
+		{"flight.go", "	res.shared = callers > 1\n", "	res.shared = callers > 1 || p != nil && callers+p.waited > 1\n"},
+	}},
+	one("fresh callers that leave end the context of the function in progress", "messages.go",
+		"			s.flights[p.key].party.next = nil ", `			if cancel := s.flights[p.key].party.cancel; cancel != nil {
+				cancel(ErrAbandoned)
+			}
+			s.flights[p.key].party.next = nil `),
+	{"the next flight does not begin if fn has panicked", []edit{
+		{"flight.go", "land[K, V]{f}", "land[K, V]{f, res.ending == panicked}"},
+		{"messages.go", "type land[K comparable, V any] struct{ flight *flight[K, V] }\n", "type land[K comparable, V any] struct {\n	flight *flight[K, V]\n	drop   bool\n}\n"},
+		{"messages.go", "	beginNext(o, f)\n	f.answers", "	if m.drop && f.next() != nil {\n		f.party.next = nil\n	}\n	beginNext(o, f)\n	f.answers"},
+	}},
+	{"the next flight does not begin if fn has exited", []edit{
+		{"flight.go", "land[K, V]{f}", "land[K, V]{f, res.ending == goexited}"},
+		{"messages.go", "type land[K comparable, V any] struct{ flight *flight[K, V] }\n", "type land[K comparable, V any] struct {\n	flight *flight[K, V]\n	drop   bool\n}\n"},
+		{"messages.go", "	beginNext(o, f)\n	f.answers", "	if m.drop && f.next() != nil {\n		f.party.next = nil\n	}\n	beginNext(o, f)\n	f.answers"},
+	}},
+	one("Forget begins no flight behind one that has callers", "messages.go",
+		"		beginNext(o, f)\n	} else", "		if f.party.abandoned() {\n			beginNext(o, f)\n		} else {\n			release(o)\n		}\n	} else"),
+	one("ForgetUnshared forgets a flight that fresh calls wait for", "messages.go",
+		"f.callers() <= 1 && f.next() == nil\n", "f.callers() <= 1 && (f.next() == nil || !f.party.abandoned())\n"),
+	one("InFlight omits the flight that waits for one that has callers", "messages.go",
+		"		if next := f.next(); next != nil {\n", "		if next := f.next(); next != nil && f.party.abandoned() {\n"),
+	one("a fresh call closes no circle", "messages.go",
+		"	} else if inside != nil && inside.awaitedBy(", "	} else if inside != nil && !c.request.fresh && inside.awaitedBy("),
+	one("a fresh call is refused only for the key of its own function", "messages.go",
+		"	} else if inside != nil && inside.awaitedBy(", "	} else if inside != nil && (!c.request.fresh || inside == f.party) && inside.awaitedBy("),
+	one("a circle through a flight that fresh calls wait for is not detected", "deadlock.go",
+		"	return p.next != nil && p.next.flight", "	return p.next != nil && p.abandoned() && p.next.flight"),
+	one("a fresh call closes no circle once its flight has begun", "messages.go",
+		"	if inside != nil && c.answer != refused {\n		f.party.nest(inside)\n", "	if inside != nil && c.answer != refused {\n		if c.request.fresh && c.leaver == nil {\n			f = s.flights[c.key]\n		}\n		f.party.nest(inside)\n"),
 
 	// Calls that would wait for themselves.
 	one("no circle is detected", "messages.go",
