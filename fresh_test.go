@@ -174,6 +174,7 @@ func TestOtherCallsJoinTheFlightUntilItIsAbandoned(t *testing.T) {
 					requireAbandoned(t, fn) // the fresh call is no caller of the flight
 					joined = join(t.Context(), g, next.run)
 					requireWaiting(t, joined, waits)
+					assert.Empty(t, next.begun, "the function in progress has not returned")
 					old.end <- 1
 					next.requireBegun(t)
 					next.end <- 2

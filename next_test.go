@@ -58,6 +58,9 @@ func TestCallsMayLeaveWhileTheyWaitForAFlightToEnd(t *testing.T) {
 			assert.Equal(t, canceled, <-first)
 			assert.Equal(t, canceled, <-second)
 			require.Len(t, inFlight(g), 1, "a flight that all have left before it began is dropped")
+			if fn := inFlight(g)[0].Context; fn != nil {
+				assert.Equal(t, a.state == Abandoned, fn.Err() != nil)
+			}
 		}
 		stays := call(t.Context(), g, valueWith(1))
 		requireWaiting(t, stays)

@@ -447,16 +447,10 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 				cancel(ErrAbandoned)
 			}
 			s.flights[p.key].party.next = nil `),
-	{"the next flight does not begin if fn has panicked", []edit{
-		{"flight.go", "land[K, V]{f}", "land[K, V]{f, res.ending == panicked}"},
-		{"messages.go", "type land[K comparable, V any] struct{ flight *flight[K, V] }\n", "type land[K comparable, V any] struct {\n	flight *flight[K, V]\n	drop   bool\n}\n"},
-		{"messages.go", "	beginNext(o, f)\n	f.answers", "	if m.drop && f.next() != nil {\n		f.party.next = nil\n	}\n	beginNext(o, f)\n	f.answers"},
-	}},
-	{"the next flight does not begin if fn has exited", []edit{
-		{"flight.go", "land[K, V]{f}", "land[K, V]{f, res.ending == goexited}"},
-		{"messages.go", "type land[K comparable, V any] struct{ flight *flight[K, V] }\n", "type land[K comparable, V any] struct {\n	flight *flight[K, V]\n	drop   bool\n}\n"},
-		{"messages.go", "	beginNext(o, f)\n	f.answers", "	if m.drop && f.next() != nil {\n		f.party.next = nil\n	}\n	beginNext(o, f)\n	f.answers"},
-	}},
+	one("the next flight does not begin if fn has panicked", "flight.go",
+		"		a.Send(land[K, V]{f})\n", "		if res.ending == panicked && f.party != nil {\n			f.party.next = nil\n		}\n		a.Send(land[K, V]{f})\n"),
+	one("the next flight does not begin if fn has exited", "flight.go",
+		"		a.Send(land[K, V]{f})\n", "		if res.ending == goexited && f.party != nil {\n			f.party.next = nil\n		}\n		a.Send(land[K, V]{f})\n"),
 	one("Forget begins no flight behind one that has callers", "messages.go",
 		"		beginNext(o, f)\n	} else", "		if f.party.abandoned() {\n			beginNext(o, f)\n		} else {\n			release(o)\n		}\n	} else"),
 	one("ForgetUnshared forgets a flight that fresh calls wait for", "messages.go",
