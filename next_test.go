@@ -418,7 +418,7 @@ func TestChainOfAbandonedFlightsKeepsNoneButTheLast(t *testing.T) {
 	withCallsBehind(t, func(t *testing.T, g group[string, any], a ahead, call contextCall) {
 		last := a.begin(t, g)
 		var captured, inValues weak.Pointer[blob]
-		for range 10 {
+		for range 4 {
 			before := []weak.Pointer[blob]{captured, inValues}
 			b, v, j := new(blob), new(blob), newJob()
 			captured, inValues = weak.Make(b), weak.Make(v)
