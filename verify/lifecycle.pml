@@ -21,6 +21,9 @@
 #ifndef KEYS
 #define KEYS 2               /* or 1 */
 #endif
+#ifndef FRESH
+#define FRESH 1              /* whether each Do, DoChan and DoContext may be a fresh call; or 0 */
+#endif
 #define CALLS   (3 * MIXED + DOS + FORGETS + LEAVERS)
 #define CALLERS (MIXED + DOS + FORGETS + LEAVERS)
 #define ROOM  1              /* in a mailbox: the less, the more senders wait */
@@ -59,6 +62,7 @@ typedef Call {
 	byte key;
 	bool doChan;
 	mtype answer;        /* to do */
+	bool fresh;          /* the call is a fresh one; false once it is on a flight */
 	byte flight = NONE;  /* that the call is on */
 	bool left;           /* the call has left its flight */
 	bool last;           /* and no caller remains */
@@ -68,11 +72,12 @@ typedef Call {
 	bool hosted;         /* a host leads, and no caller */
 	byte row;            /* the calls that wait for woken, a bit each */
 	byte channels;       /* the calls of DoChan that have joined, a bit each */
-	byte next = NONE;    /* the flight that begins when this one, abandoned, ends */
+	byte next = NONE;    /* the flight that begins when this one lands or is forgotten */
 	bool cancelled;      /* fn's context */
 	bool woken;          /* the row's channel is closed */
 
 	/* what the assertions look at: */
+	byte stale;          /* of a fresh call: flights whose fn began before it, a bit each */
 	bool begun;
 	bool forgotten;
 	bool unshared;       /* forgotten by ForgetUnshared */
@@ -106,9 +111,11 @@ inline give(c) {             /* an answer, to a call or host that waits for one 
 	atomic { assert(due[c] > 0 && nfull(answers[c])); due[c]--; answers[c]!0 }
 }
 
-/* Call c gets the result of flight f: when the key is free, and once. */
+/* Call c gets the result of flight f: when the key is free, and once. If c is fresh, fn
+ * began after c. */
 #define gets(c, f) \
 	assert(call[f].landed && !(call[f].got & (1 << c))); \
+	assert(!(call[c].stale & (1 << f))); \
 	call[f].got = call[f].got | (1 << c)
 
 inline deliver(c) {          /* the result, to the channel of a DoChan */
@@ -166,14 +173,39 @@ inline claim(a) { STEP {
 	e = 0; over = false
 }}
 
+/* Call c begins. It may be fresh. */
+inline chooseFresh(c) {
+	atomic {
+		if
+		:: true
+		:: true ->
+			call[c].fresh = true;
+			do
+			:: e < CALLS ->
+				if
+				:: call[e].key == call[c].key && call[e].begun && !call[e].landed ->
+					call[c].stale = call[c].stale | (1 << e)
+				:: else
+				fi;
+				e++
+			:: else -> break
+			od;
+			e = 0
+		fi
+	}
+}
+
 /* ClaimOrEnter, for call c: a is NONE if it is alone. */
 inline claimOrEnter(a, c) { STEP {
+#if FRESH
+	chooseFresh(c);
+#endif
 	do
 	:: atomic {
 		if
 		:: current == NONE ->
 			current = c; entered = true;
-			call[c].flight = c;
+			call[c].flight = c; call[c].fresh = false; call[c].stale = 0;
 			if :: mayLeave(c) -> call[c].hosted = true; call[c].row = 1 << c :: else fi;
 #ifndef PUBLISHED_EARLY
 			note[c] = c
@@ -247,14 +279,22 @@ inline release(a) { STEP {
 
 #ifdef SPARES_NONE
 #define spared false
-#else
+#endif
+#ifdef SPARES_SHARED
+#define spared (kind == forgetUnshared_ && shared(f))
+#endif
+#ifndef spared
 #define spared (kind == forgetUnshared_ && (shared(f) || call[f].next != NONE))
 #endif
 
 #ifdef JOINS_ABANDONED
-#define joinable(f) true
-#else
-#define joinable(f) (!abandoned(f))
+#define joins(c, f) (!call[c].fresh)
+#endif
+#ifdef JOINS_BEGUN
+#define joins(c, f) (!abandoned(f))
+#endif
+#ifndef joins
+#define joins(c, f) (!call[c].fresh && !abandoned(f))
 #endif
 
 inline begin(c, f) {
@@ -280,8 +320,11 @@ inline join(c, f) {
 	fi
 }
 
-inline joinNext(c, f) {      /* f is abandoned */
+inline joinNext(c, f) {      /* c is fresh, or f is abandoned */
 	n = call[f].next;
+#ifdef NEXT_REPLACED
+	n = NONE;
+#endif
 	if
 	:: n == NONE -> n = c; call[f].next = c; call[c].hosted = true
 	:: else
@@ -324,6 +367,9 @@ inline leave(c, f) {         /* n is the flight of the key */
 	call[c].left = true;
 	if
 	:: !abandoned(f)
+#ifdef KEPT_BY_NEXT
+	:: abandoned(f) && call[f].next != NONE
+#endif
 #ifndef EMPTY_BEGINS
 	:: abandoned(f) && n != NONE && call[n].next == f -> call[n].next = NONE
 #endif
@@ -332,6 +378,9 @@ inline leave(c, f) {         /* n is the flight of the key */
 		abandonedFlights++;
 #ifdef ABANDONED_IS_FREE
 		act[a].byKey[k] = NONE
+#endif
+#ifdef BEGINS_AT_LEAVE
+		beginNext(f)
 #endif
 	fi
 }
@@ -373,9 +422,17 @@ proctype owner(byte a) {
 					begin(c, f);
 					act[a].byKey[k] = f;
 					releases = false
-				:: f != NONE && joinable(f) -> join(c, f)
+				:: f != NONE && joins(c, f) -> join(c, f)
+#ifdef BEGINS_EARLY
+				:: f != NONE && call[c].fresh ->
+					begin(c, f);
+					act[a].byKey[k] = f;
+					releases = false
+#endif
 				:: else -> joinNext(c, f)
-				fi
+				fi;
+				call[c].fresh = false;
+				call[c].stale = call[c].stale & (1 << call[c].flight)   /* it stays on that */
 			:: kind == land_ ->                /* its flight is c */
 				if
 				:: f == c -> act[a].byKey[k] = NONE
@@ -384,7 +441,11 @@ proctype owner(byte a) {
 				call[c].landed = true;
 				abandonedOne = abandoned(c);
 #ifndef NEVER_BEGINS
+#ifdef ABANDONED_ONLY
+				if :: abandonedOne -> beginNext(c) :: else fi;
+#else
 				beginNext(c);
+#endif
 #endif
 				c = call[c].answers
 			:: kind == leave_ ->
@@ -409,7 +470,9 @@ proctype owner(byte a) {
 					call[f].forgotten = true;
 					call[f].unshared = (kind == forgetUnshared_);
 					if :: call[f].running -> runningFor[k]-- :: else fi;
+#ifndef FORGET_BEGINS_NONE
 					beginNext(f)
+#endif
 				:: else
 				fi
 			fi;
@@ -624,7 +687,7 @@ proctype caller() {
 	Forget(1, forget_);
 	Do(2);
 	/* Flight 0 was forgotten, unless it began at that Forget. */
-	assert(call[2].flight != 0 || LEAVERS > 0 && !call[0].forgotten);
+	assert(call[2].flight != 0 || (LEAVERS > 0 || FRESH) && !call[0].forgotten);
 	results[0]?_;
 	returns()
 }
@@ -691,7 +754,8 @@ init {
 				:: else -> assert(call[c].got == (waiters(c) | (1 << call[c].answers)))
 				fi;
 				assert(call[c].isShared == ((call[c].got & (call[c].got - 1)) != 0))
-			:: c < CALLS && !call[c].begun -> assert(!call[c].landed && !call[c].cancelled)
+			:: c < CALLS && !call[c].begun ->
+				assert(!call[c].landed && !call[c].cancelled && waiters(c) == 0)
 			:: else
 			fi;
 			c++

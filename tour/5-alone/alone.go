@@ -32,7 +32,8 @@
 // PanicError (flight.go), and InFlight and Wait (inspect.go). And it adds calls with a
 // context (context.go): such a call may leave its flight, and fn runs in a goroutine of its
 // own, the host. A flight that all callers have left is abandoned. Calls that come before
-// its fn has returned share the next flight (state.go).
+// its fn has returned share the next flight (state.go), as do fresh calls (fresh.go), which
+// join no flight that has begun.
 package alone
 
 import (
