@@ -23,7 +23,7 @@ import (
 	"strings"
 )
 
-var scenarios = []string{"meet", "race", "leave", "forget", "abandon"}
+var scenarios = []string{"meet", "race", "leave", "forget", "abandon", "fresh"}
 
 func main() {
 	names := os.Args[1:]

@@ -10,7 +10,13 @@ import (
 
 // What the messages are called, and what the owner answers.
 
-func (m do[K, V]) String() string      { return fmt.Sprintf("do %v", m.call.key) }
+func (m do[K, V]) String() string {
+	if r := m.call.request; r != nil && r.fresh {
+		return fmt.Sprintf("do %v, fresh", m.call.key)
+	}
+	return fmt.Sprintf("do %v", m.call.key)
+}
+
 func (m land[K, V]) String() string    { return fmt.Sprintf("land %v", m.flight.key) }
 func (m leave[K, V]) String() string   { return "leave" }
 func (m *forget[K, V]) String() string { return fmt.Sprintf("forget %v", m.key) }

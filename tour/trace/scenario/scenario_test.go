@@ -56,6 +56,14 @@ var scenarios = map[string]func(s *stage){
 		s.land("A")
 		s.land("B")
 	},
+	// A fresh call waits for the end of fn, and another call joins the flight meanwhile.
+	"fresh": func(s *stage) {
+		s.doContext("A")
+		s.doFresh("B")
+		s.do("C")
+		s.land("A")
+		s.land("B")
+	},
 }
 
 var scenario = flag.String("scenario", "", "which one TestScenario plays")
@@ -135,10 +143,13 @@ func (s *stage) do(who string) {
 	})
 }
 
-func (s *stage) doContext(who string) (cancel func()) {
+func (s *stage) doContext(who string) (cancel func()) { return s.mayLeave(who, s.group.DoContext) }
+func (s *stage) doFresh(who string)                   { s.mayLeave(who, s.group.DoFresh) }
+
+func (s *stage) mayLeave(who string, do func(context.Context, string, func(context.Context) (any, error)) (any, error, bool)) (cancel func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	fn := s.fn(who)
-	s.goroutine(who, func() string { return how(s.group.DoContext(ctx, "k", fn)) })
+	s.goroutine(who, func() string { return how(do(ctx, "k", fn)) })
 	return cancel
 }
 
