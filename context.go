@@ -154,7 +154,7 @@ func (g *GroupOf[K, V]) doChanContext(ctx context.Context, key K, fn func(contex
 		}
 		return results
 	}
-	l, err := g.boardLeaver(key, &r) // before DoChanContext returns
+	l, err := g.boardLeaver(key, &r) // before the call returns
 	if err != nil {
 		results <- ResultOf[V]{Err: err}
 		return results

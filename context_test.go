@@ -58,6 +58,7 @@ func TestContextThatIsDoneStartsAndJoinsNothing(t *testing.T) {
 		lone := goDo(g, "key", j.plain)
 		synctest.Wait()
 		assert.Equal(t, canceled, <-call(done, g, neverWith(t)))
+		assert.Len(t, inFlight(g), 1, "the call does not wait either")
 		j.end <- 1
 		assert.Equal(t, outcome{val: 1}, <-lone, "the other call has not joined")
 	})

@@ -152,8 +152,8 @@ func ExampleGroupOf_DoFresh() {
 	// asked after the write: 2 in stock
 }
 
-// Synchronize whenever something has changed, but never twice at once. A change that comes
-// while a synchronization is in progress is in the next one, which all such changes share.
+// Synchronize after each change, but never twice at once. Changes that are made during a
+// synchronization share the next one.
 func ExampleGroupOf_DoChanFresh() {
 	var group singleflight.Group
 	var source, copied atomic.Int64

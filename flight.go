@@ -23,7 +23,15 @@ type flight[K comparable, V any] struct {
 	results chan ResultOf[V] // where the leader's caller waits, if it called DoChan
 
 	// Written once, by the owner or before the owner sees the flight:
-	party *party[K, V] // nil until it is needed: for fn's context, a caller, or Forget
+	party *party[K, V] // nil until it is needed: for fn's context, a caller, a next flight, or Forget
+}
+
+// needParty returns the party of f, and makes it if f has none.
+func (f *flight[K, V]) needParty() *party[K, V] {
+	if f.party == nil {
+		f.party = newParty[K, V](f.key, false)
+	}
+	return f.party
 }
 
 // callers returns how many calls get the result of f.
@@ -115,11 +123,11 @@ func (l leader[K, V]) land(res *result[V]) {
 	}
 }
 
-// ErrGoexit is the error that the channel of a DoChan or DoChanContext receives when fn,
-// instead of returning, called [runtime.Goexit].
+// ErrGoexit is the error that the channel of a call receives when fn, instead of returning,
+// called [runtime.Goexit].
 var ErrGoexit = errors.New("singleflight: fn called runtime.Goexit")
 
-// A PanicError is what Do and DoContext panic with when fn has panicked.
+// A PanicError is what Do, DoContext and DoFresh panic with when fn has panicked.
 type PanicError struct {
 	Value any    // what fn panicked with
 	Stack []byte // of the goroutine that ran fn, where it panicked

@@ -59,7 +59,7 @@ func TestFreshCallAtRestBeginsAFlight(t *testing.T) {
 	})
 }
 
-// The next flight begins in whatever way the function before it ends.
+// However the function in progress ends, the next flight begins.
 func TestNextFlightBeginsHoweverTheFlightEnds(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {
@@ -186,17 +186,17 @@ func TestOtherCallsJoinTheFlightUntilItIsAbandoned(t *testing.T) {
 	}
 }
 
-// A call that is on the next flight may leave after that has begun, and takes no other with it.
+// A fresh call may leave before its flight begins, and after. The others stay.
 func TestFreshCallLeavesAtOnceWhenItsContextEnds(t *testing.T) {
 	for name, test := range contextsThatEnd {
 		t.Run(name, func(t *testing.T) {
-			withCalls(t, fresh, func(t *testing.T, g group[string, any], call contextCall) {
+			withCalls(t, both(fresh, leaving), func(t *testing.T, g group[string, any], call contextCall) {
 				for _, begun := range []bool{false, true} {
 					old, next := inProgress(doContext)(t, g), newJob()
-					stays := doFresh(t.Context(), g, next.run)
+					stays := call(t.Context(), g, next.run)
 					requireWaiting(t, stays)
 					ctx, end := test.begin(t)
-					leaves := doFresh(ctx, g, neverWith(t))
+					leaves := call(ctx, g, neverWith(t))
 					requireWaiting(t, leaves)
 					if begun {
 						old.end <- nil
@@ -215,6 +215,39 @@ func TestFreshCallLeavesAtOnceWhenItsContextEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Forget begins the next flight, which other calls then join; a fresh call waits for a third.
+func TestFreshCallAfterForgetHasBegunTheNextFlight(t *testing.T) {
+	withCalls(t, fresh, func(t *testing.T, g group[string, any], call contextCall) {
+		old, second, third := inProgress(doContext)(t, g), newJob(), newJob()
+		waits := call(t.Context(), g, second.run)
+		requireWaiting(t, waits)
+		g.Forget("key")
+		second.requireBegun(t)
+		late := call(t.Context(), g, third.run)
+		joined := doContext(t.Context(), g, neverWith(t))
+		requireWaiting(t, waits, late, joined)
+		old.end <- nil
+		synctest.Wait()
+		assert.Empty(t, third.begun, "two functions of a key would run at once")
+		second.end <- 2
+		requireReturned(t, outcome{val: 2, shared: true}, waits)
+		requireReturned(t, outcome{val: 2, shared: true}, joined)
+		third.requireBegun(t)
+		third.end <- 3
+		requireReturned(t, outcome{val: 3}, late)
+	})
+}
+
+// A forgotten flight is in progress, but does not have the key.
+func TestFreshCallDoesNotWaitForAForgottenFlight(t *testing.T) {
+	withCalls(t, fresh, func(t *testing.T, g group[string, any], call contextCall) {
+		old := inProgress(doContext)(t, g)
+		g.Forget("key")
+		requireReturned(t, outcome{val: "newer"}, call(t.Context(), g, valueWith("newer")))
+		old.end <- nil
+	})
 }
 
 // The owner handles the messages in the order in which they come.
@@ -265,26 +298,43 @@ func TestDoChanFreshIsOnItsFlightWhenItReturns(t *testing.T) {
 	})
 }
 
-// No request for one more execution is lost, whenever it comes.
+// No request for one more execution that comes while the function runs is lost.
 func TestFunctionThatIsToBeExecutedAgain(t *testing.T) {
 	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
-		executions, running := 0, false
+		j := newJob()
+		again := func() { g.DoChanFresh(context.Background(), "key", j.run) }
+		again()
+		for range 10 {
+			j.requireBegun(t)
+			for range 3 {
+				again()
+			}
+			requireWaiting(t)
+			assert.Empty(t, j.begun, "two functions of a key would run at once")
+			j.end <- nil
+		}
+		j.requireBegun(t)
+		j.end <- nil
+		synctest.Wait()
+		assert.Empty(t, j.begun, "nothing has asked for one more")
+		assert.Empty(t, inFlight(g))
+	})
+}
+
+// A function may ask for its own next execution, with a context that is not its own.
+func TestFunctionThatAsksToBeExecutedAgain(t *testing.T) {
+	withAndWithoutOwner(t, "other", func(t *testing.T, g group[string, any]) {
+		executions := 0
 		var again func(context.Context) (any, error)
 		again = func(context.Context) (any, error) {
-			assert.False(t, running, "two executions at once")
-			running = true
 			if executions++; executions < 10 {
-				for range 3 {
-					g.DoChanFresh(context.Background(), "key", again)
-				}
+				g.DoChanFresh(context.Background(), "key", again)
 			}
-			running = false
 			return executions, nil
 		}
 		assert.Equal(t, Result{Val: 1}, <-g.DoChanFresh(context.Background(), "key", again))
 		synctest.Wait()
 		assert.Equal(t, 10, executions)
-		assert.Empty(t, inFlight(g))
 	})
 }
 
@@ -315,7 +365,7 @@ func TestFreshCallWouldWaitForItsOwnFunction(t *testing.T) {
 func TestCircleThroughAFreshCall(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		a, x := n.keys[0], n.keys[1]
-		fresh := func(ctx context.Context, key string, fn func(context.Context) (any, error)) <-chan outcome {
+		nestedFresh := func(ctx context.Context, key string, fn func(context.Context) (any, error)) <-chan outcome {
 			return goCall(func() (any, error, bool) {
 				if n.doChan {
 					r := <-n.DoChanFresh(ctx, key, fn)
@@ -325,12 +375,12 @@ func TestCircleThroughAFreshCall(t *testing.T) {
 			})
 		}
 		for _, second := range []func(context.Context, string, func(context.Context) (any, error)) <-chan outcome{
-			fresh, n.goNested,
+			nestedFresh, n.goNested,
 		} {
 			jobA, inA := n.begin(t, a)
 			jobX, inX := n.begin(t, x)
 			next := newJob()
-			fromX := fresh(inX, a, next.run)
+			fromX := nestedFresh(inX, a, next.run)
 			requireWaiting(t, fromX)
 			requireReturned(t, deadlock, second(inA, x, neverWith(t)))
 			jobA.end <- nil
@@ -347,8 +397,8 @@ func TestCircleThroughAFreshCall(t *testing.T) {
 	})
 }
 
-// A call that waits for a Do waits for nothing that could wait for it.
-func TestFreshCallBehindADoClosesNoCircle(t *testing.T) {
+// The owner knows of no call that is made in a Do, so it refuses none that waits for a Do.
+func TestFreshCallThatWaitsForADoClosesNoCircle(t *testing.T) {
 	inNests(t, func(t *testing.T, n nest) {
 		a, x := n.keys[0], n.keys[1]
 		old, next := newJob(), newJob()

@@ -24,7 +24,7 @@
 // A flight is one execution of a function. The goroutine that runs it is the leader. Calls
 // with the same key that come before the flight lands join it, as waiters, unless all its
 // callers have left, Forget has freed the key, or the call is a fresh one. A flight lands
-// when its function has ended, in whatever way: first the key is freed, then the waiters are
+// when its function has ended, in whatever way: first it gives up the key, then the waiters are
 // woken. So a caller that has a result and calls again does not get that result again: it
 // begins a flight, or joins one that has begun since. Nothing is cached.
 //
@@ -35,7 +35,7 @@
 //
 // # Callers that leave
 //
-// A caller of DoContext or DoChanContext leaves its flight when its context ends. The
+// The caller of a method that takes a context leaves its flight when that ends. The
 // flight goes on for the other callers. When all have left, the flight is abandoned: the
 // context of its function ends. Calls that come before the function has returned wait for
 // it, and share the next flight. So no call gets the result of a function that was told to
@@ -44,10 +44,10 @@
 // # Fresh calls
 //
 // A call that joins a flight gets the result of a function that began before the call. That
-// is too old for a caller that has just written what the function reads. A call of
-// [GroupOf.DoFresh] or [GroupOf.DoChanFresh] joins no flight that has begun. It is on the next
-// flight, which begins when the one in progress ends. All fresh calls that come meanwhile
-// share it, so that they do not stampede either.
+// may be too old for a caller that has just written what the function reads. A call of
+// [GroupOf.DoFresh] or [GroupOf.DoChanFresh] joins no flight that has begun. If one is in
+// progress, the call is on the next flight, which begins when that one ends. All fresh calls
+// that come meanwhile share it, so that they do not stampede.
 //
 //	write(key, value)
 //	v, err, _ := g.DoFresh(ctx, key, read) // has seen value
@@ -130,8 +130,8 @@ const nilFunc, nilContext = "singleflight: nil function", "singleflight: nil con
 // the calls and the executions of fn.
 //
 // A Do that begins a flight leads it: it runs fn in its own goroutine. If fn panics, Do
-// panics with a [*PanicError], in the leader and in all waiters; but if a DoChan or
-// DoChanContext waits too, the program crashes, as described there. If fn calls
+// panics with a [*PanicError], in the leader and in all waiters; but if a channel is to
+// receive the result, too, the program crashes, as described at DoChan. If fn calls
 // [runtime.Goexit], the goroutines of the leader and of all waiters exit.
 //
 // Do panics if fn is nil.
@@ -212,8 +212,8 @@ func ask[K comparable, V any](a *activation[K, V], c *call[K, V], answers chan s
 
 // Forget frees key: the next call with it begins a flight, even if one is in progress.
 // That one goes on for the calls that have joined it. But if calls wait for its end, because
-// it is abandoned or they are fresh, the next flight, which is theirs, begins at once, and the
-// next call joins it. Forget does not wait for any function.
+// it is abandoned or they are fresh, the next flight, which is theirs, begins at once, and
+// later calls join it, unless they are fresh. Forget does not wait for any function.
 func (g *GroupOf[K, V]) Forget(key K) { g.forget(key, false) }
 
 // ForgetUnshared is Forget, unless the flight of key has more than one caller, or other

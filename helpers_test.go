@@ -361,7 +361,7 @@ func (j job) requireBegun(t *testing.T) context.Context {
 	return <-j.begun
 }
 
-// A contextCall makes a call that may leave, and returns its outcome.
+// A contextCall makes a call, and returns its outcome.
 type contextCall func(context.Context, group[string, any], func(context.Context) (any, error)) <-chan outcome
 
 func doContext(ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
@@ -582,8 +582,8 @@ func afterStall(t *testing.T, g group[string, any]) (step func(func()), open fun
 	return func(do func()) { do(); synctest.Wait() }, func() { close(gate); synctest.Wait() }
 }
 
-// started makes a call in a new goroutine, because a blocked owner blocks
-// DoChanContext, too.
+// started makes a call in a new goroutine, because a blocked owner blocks those that return
+// a channel, too.
 func started(call contextCall, ctx context.Context, g group[string, any], fn func(context.Context) (any, error)) <-chan outcome {
 	return goCall(func() (any, error, bool) {
 		o := <-call(ctx, g, fn)

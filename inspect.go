@@ -37,7 +37,7 @@ const (
 	Abandoned
 
 	// Waiting means that the flight begins when the one in progress with its key lands or
-	// is forgotten.
+	// is forgotten. Fresh calls join it, and all calls if that one is abandoned.
 	Waiting
 )
 
@@ -81,7 +81,7 @@ func (g *GroupOf[K, V]) InFlight() []FlightOf[K] {
 }
 
 // Wait returns nil as soon as nothing is in flight in g, or ctx.Err() if ctx ends before.
-// Forgotten and abandoned flights, the flights that wait for these, and flights whose
+// Forgotten and abandoned flights, those that wait for others to end, and flights whose
 // DoChan channels nothing receives from are in flight until they land. Wait also waits for
 // calls that begin meanwhile; so at shutdown, first stop new calls. It does not see
 // flights of keys that do not equal themselves.

@@ -169,13 +169,10 @@ func (m *forget[K, V]) Handle(o *owner[K, V]) {
 	free := f == nil || !m.ifUnshared || f.callers() <= 1 && f.next() == nil
 	if f != nil && free {
 		delete(s.flights, m.key)
-		if f.party == nil {
-			f.party = newParty[K, V](m.key, false)
-		}
 		if s.forgotten == nil {
 			s.forgotten = make(map[*party[K, V]]*flight[K, V])
 		}
-		s.forgotten[f.party] = f
+		s.forgotten[f.needParty()] = f
 		beginNext(o, f)
 	} else {
 		release(o)

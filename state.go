@@ -62,10 +62,7 @@ func (c *call[K, V]) begin() *flight[K, V] {
 // join adds c to the callers of f, which keeps no reference to c unless it is c's own flight.
 func (c *call[K, V]) join(f *flight[K, V]) {
 	c.answer = joined
-	if f.party == nil {
-		f.party = newParty[K, V](f.key, false)
-	}
-	p := f.party
+	p := f.needParty()
 	if l := c.leaver; l != nil {
 		l.party, l.row = p, p.join()
 	} else if c.results != nil {
@@ -78,14 +75,12 @@ func (c *call[K, V]) join(f *flight[K, V]) {
 // joinNext puts c on the next flight of f. The first call there that never leaves will lead
 // it, so that fn of a Do runs in the goroutine of its caller.
 func (c *call[K, V]) joinNext(f *flight[K, V]) *flight[K, V] {
-	if f.party == nil {
-		f.party = newParty[K, V](f.key, false)
-	}
-	next := f.party.next
+	p := f.needParty()
+	next := p.next
 	if next == nil {
 		c.party = newParty[K, V](c.key, true)
 		next = &nextFlight[K, V]{&c.flight, linked.New(), make(map[*leaver[K, V]]*linked.Element)}
-		f.party.next = next
+		p.next = next
 	}
 	f = next.flight
 	if next.requests == nil {

@@ -62,7 +62,7 @@ type promise struct {
 var promises = []promise{
 	{"share", "calls that meet share one execution and its result", inBubble(share)},
 	{"once", "a key has one function at a time", once},
-	{"fresh", "a caller that has a result never gets that result again", fresh},
+	{"newer", "a caller that has a result never gets that result again", newer},
 	{"slow", "a slow function keeps no other key waiting", inBubble(slow)},
 	{"nested", "a function may call Do with another key", inBubble(nested)},
 	{"forget", "after Forget, no call joins the flight in progress", inBubble(forget)},
@@ -213,7 +213,7 @@ func once(t *testing.T, s step) {
 	}
 }
 
-func fresh(t *testing.T, s step) {
+func newer(t *testing.T, s step) {
 	var executions atomic.Int64
 	var last [32][2]int64
 	var old atomic.Bool

@@ -25,6 +25,13 @@ func (p *actorflight) DoContext(ctx context.Context, key string, fn func(context
 	return v, err
 }
 
+func (p *actorflight) DoFresh(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	v, err, _ := p.g.DoFresh(ctx, key, fn)
+	return v, err
+}
+
+func (p *actorflight) Forget(key string) { p.g.Forget(key) }
+
 func (p *actorflight) InFlight() int { return len(p.g.InFlight()) }
 
 type actorflightSharded struct{ g singleflight.Sharded }
@@ -45,13 +52,6 @@ func (p *actorflightSharded) DoContext(ctx context.Context, key string, fn func(
 	v, err, _ := p.g.DoContext(ctx, key, fn)
 	return v, err
 }
-
-func (p *actorflight) DoFresh(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
-	v, err, _ := p.g.DoFresh(ctx, key, fn)
-	return v, err
-}
-
-func (p *actorflight) Forget(key string) { p.g.Forget(key) }
 
 func (p *actorflightSharded) DoFresh(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
 	v, err, _ := p.g.DoFresh(ctx, key, fn)

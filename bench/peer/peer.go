@@ -59,9 +59,8 @@ type Peer struct {
 	// key is free afterwards.
 	Recovers bool
 
-	// NeedsContext says that all calls have a context, so that the peer is not compared with
-	// x/sync.
-	NeedsContext bool
+	// ContextOnly keeps the peer out of the comparison with x/sync, which is wide already.
+	ContextOnly bool
 }
 
 // Names of peers.
@@ -90,6 +89,6 @@ var All = []Peer{
 	{Name: "go4", New: newGo4},
 	{Name: "groupcache", New: newGroupcache},
 	{Name: "monitor", New: newMonitor},
-	{Name: "msync", New: newMsync, NeedsContext: true},
+	{Name: "msync", New: newMsync, ContextOnly: true},
 	{Name: Observed, New: newObserved, Recovers: true},
 }

@@ -14,28 +14,28 @@ import (
 
 const latecomers = 1_000
 
+type contextFunc = func(context.Context) (any, error)
+
 func join(b *testing.B, newGroup func() peer.ContextDoer) {
 	late(b, newGroup, peer.ContextDoer.DoContext)
 }
 
 func forget(b *testing.B, newGroup func() peer.ContextDoer) {
-	late(b, newGroup, func(g peer.ContextDoer, ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	late(b, newGroup, func(g peer.ContextDoer, ctx context.Context, key string, fn contextFunc) (any, error) {
 		g.(peer.Forgetter).Forget(key)
 		return g.DoContext(ctx, key, fn)
 	})
 }
 
 func fresh(b *testing.B, newGroup func() peer.ContextDoer) {
-	late(b, newGroup, func(g peer.ContextDoer, ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
+	late(b, newGroup, func(g peer.ContextDoer, ctx context.Context, key string, fn contextFunc) (any, error) {
 		return g.(peer.Fresher).DoFresh(ctx, key, fn)
 	})
 }
 
 // late measures the time from the first call to the last return, and how often fn runs, the
 // flight that the callers find in progress included.
-func late(b *testing.B, newGroup func() peer.ContextDoer,
-	call func(g peer.ContextDoer, ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error),
-) {
+func late(b *testing.B, newGroup func() peer.ContextDoer, call func(peer.ContextDoer, context.Context, string, contextFunc) (any, error)) {
 	b.Helper()
 	var runs atomic.Int64
 	mean(b, perBurst, func() float64 {

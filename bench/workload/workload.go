@@ -128,7 +128,7 @@ func (w Workload) Fits(p peer.Peer) bool {
 	if w.Baseline == peer.Own {
 		return p.Name == peer.Own || p.Name == peer.Observed
 	}
-	if p.NeedsContext && w.Baseline == peer.Baseline {
+	if p.ContextOnly && w.Baseline == peer.Baseline {
 		return false
 	}
 	return p.Name != peer.Observed && (w.fit == nil || w.fit(p))

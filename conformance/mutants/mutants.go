@@ -136,7 +136,7 @@ var mutants = []mutant{
 		"		return row.await()\n", "		defer func(key K) { _ = map[K]bool{key: true} }(key)\n		return row.await()\n"),
 	{"the owner keeps the calls that have joined", []edit{
 		{"party.go", "type party[K comparable, V any] struct {\n", "type party[K comparable, V any] struct {\n	calls []any\n\n"},
-		{"state.go", "	p := f.party\n	if l := c.leaver; l != nil {\n", "	p := f.party\n	p.calls = append(p.calls, c)\n	if l := c.leaver; l != nil {\n"},
+		{"state.go", "	p := f.needParty()\n	if l := c.leaver; l != nil {\n", "	p := f.needParty()\n	p.calls = append(p.calls, c)\n	if l := c.leaver; l != nil {\n"},
 	}},
 	one("fn's context keeps the channels", "party.go",
 		"	p.channels, p.full, p.row = nil, nil, nil\n", "	p.full, p.row = nil, nil\n"),
@@ -154,7 +154,7 @@ var mutants = []mutant{
 	}},
 	{"a flight keeps the abandoned one that it has waited for", []edit{
 		{"party.go", "type party[K comparable, V any] struct {\n", "type party[K comparable, V any] struct {\n	after *flight[K, V]\n\n"},
-		{"state.go", "		f.party.next = next\n", "		f.party.next, c.party.after = next, f\n"},
+		{"state.go", "		p.next = next\n", "		p.next, c.party.after = next, f\n"},
 	}},
 
 	// The cost of a call, and the goroutine of fn.
@@ -408,11 +408,11 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 	one("other calls join the next flight while one is in progress", "messages.go",
 		"f.party != nil && f.party.abandoned() {\n", "f.party != nil && (f.party.abandoned() || f.party.next != nil) {\n"),
 	one("a fresh call makes no party", "state.go",
-		"joinNext(f *flight[K, V]) *flight[K, V] {\n	if f.party == nil {\n		f.party = newParty[K, V](f.key, false)\n	}\n", "joinNext(f *flight[K, V]) *flight[K, V] {\n"),
+		"	p := f.needParty()\n	next :=", "	p := f.party\n	next :="),
 	one("a fresh call makes a party whose leader is not counted", "state.go",
-		"joinNext(f *flight[K, V]) *flight[K, V] {\n	if f.party == nil {\n		f.party = newParty[K, V](f.key, false)\n", "joinNext(f *flight[K, V]) *flight[K, V] {\n	if f.party == nil {\n		f.party = newParty[K, V](f.key, true)\n"),
+		"	p := f.needParty()\n	next :=", "	if f.party == nil {\n		f.party = newParty[K, V](f.key, true)\n	}\n	p := f.party\n	next :="),
 	one("each fresh call has a flight of its own", "state.go",
-		"	next := f.party.next\n", "	for c.request != nil && c.request.fresh && f.party.next != nil {\n		f = f.party.next.flight\n	}\n	next := f.party.next\n"),
+		"	next := p.next\n", "	for c.request != nil && c.request.fresh && p.next != nil {\n		p = p.next.flight.party\n	}\n	next := p.next\n"),
 	one("a fresh call displaces those that wait", "state.go",
 		"	if next == nil {\n		c.party", "	if next == nil || c.request != nil && c.request.fresh {\n		c.party"),
 	one("a function begins beside the one in progress", "messages.go",
@@ -482,7 +482,7 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 	one("a circle through the calls on a flight that waits is not detected", "deadlock.go",
 		"	return p.next != nil && p.next.flight.party.awaitedBy(other, seen)\n", "	return p.next != nil && p.next.flight.party == other\n"),
 	one("a circle through a forgotten flight is not detected", "messages.go",
-		"		s.forgotten[f.party] = f\n", "		s.forgotten[f.party] = f\n		clear(f.party.nested)\n"),
+		"		s.forgotten[f.needParty()] = f\n", "		s.forgotten[f.needParty()] = f\n		clear(f.party.nested)\n"),
 	one("a circle through a flight that has waited is not detected", "state.go",
 		"	o.State.flights[f.key] = f\n", "	o.State.flights[f.key] = f\n	clear(f.party.nested)\n"),
 	one("a flight that no call has joined closes a circle", "deadlock.go",
@@ -516,7 +516,7 @@ func (m start[K, V]) Handle(o *owner[K, V]) {
 
 	// InFlight and Wait.
 	one("a forgotten flight is not in flight", "messages.go",
-		"		s.forgotten[f.party] = f\n", ""),
+		"		s.forgotten[f.needParty()] = f\n", "		f.needParty()\n"),
 	one("a forgotten flight is in flight when it has landed", "messages.go",
 		"		delete(s.forgotten, f.party)\n", ""),
 	one("InFlight does not count the leader", "inspect.go",

@@ -26,16 +26,16 @@
 // millisecond, as if few clients asked for each product: if it lived until the next
 // request, the query that ran on would have been of use.
 //
-// Last comes a short round in which some of the clients are writers: they order the product
+// Last come short rounds in which some of the clients are writers: they order the product
 // in greatest demand. When an order is committed, the server deletes the cache entry, reads
 // the product, and answers with that; so the answer should include the order. A query that
-// began before the order does not see it. A read that joins such a query is stale, and the
+// began before the order may not see it. A read that joins such a query is stale, and the
 // query leaves a stale entry in the cache, for other requests. That happens with Do of
 // x/sync, and with DoContext. DoFresh joins no query that has begun: its own begins when
 // that one has ended, and sets the entry again. With Forget before a Do, the next query
 // begins at once, beside the other: the database has more to do, and if the older query
 // ends last, its stale entry stays. A read is stale if the last order that it includes is
-// older than its own order, by their ids.
+// older than the order before the read, by their ids.
 //
 // With -http :8080, a page at http://localhost:8080 shows what is in flight while the
 // rounds of this library run, and /metrics has the figures for Prometheus. The groups

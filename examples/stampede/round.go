@@ -13,7 +13,7 @@ import (
 	actorflight "github.com/actorflight/singleflight"
 )
 
-// turns is the number of turns of a round that shares its stage. It is even, so that of
+// turns is the number of turns of a round whose stage takes turns. It is even, so that of
 // any two rounds each goes first equally often.
 const turns = 4
 
@@ -29,7 +29,7 @@ type round struct {
 	fresh  bool      // a read after a write must not be stale
 }
 
-// A stage is one or more rounds that take turns.
+// A stage is one or more rounds. They take turns, unless clients write.
 type stage []round
 
 // A group is one of this library, or one that is observed.
@@ -72,7 +72,7 @@ func impatient(g group) stage {
 	return stage{
 		{name: "no coalescing", impatient: true, coalesce: alone},
 		{name: "x/sync DoChan", coalesces: true, impatient: true, coalesce: leaving(new(singleflight.Group))},
-		{name: "actorflight DoContext", coalesces: true, impatient: true, coalesce: abandoning(g)},
+		{name: "actorflight DoContext", coalesces: true, impatient: true, coalesce: abandoning(g.DoContext)},
 	}
 }
 
@@ -94,10 +94,11 @@ func leaving(group *singleflight.Group) coalescer {
 	}
 }
 
-// abandoning returns a coalescer that cancels the query when all have left.
-func abandoning(g group) coalescer {
+// abandoning returns a coalescer that cancels the query when all have left. do is
+// DoContext or, for a read that joins no query that has begun before, DoFresh.
+func abandoning(do func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error, bool)) coalescer {
 	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
-		v, err, _ := g.DoContext(ctx, key, fn)
+		v, err, _ := do(ctx, key, fn)
 		return v, err
 	}
 }
@@ -109,8 +110,8 @@ func writing(g group) stage {
 	return stage{
 		{name: "x/sync Do", coalesces: true, writes: true, coalesce: coalescing(new(singleflight.Group))},
 		{name: "x/sync Forget+Do", writes: true, coalesce: coalescing(forgets), reread: forgetting(forgets)},
-		{name: "actorflight DoContext", coalesces: true, writes: true, coalesce: abandoning(g)},
-		{name: "actorflight DoFresh", coalesces: true, writes: true, coalesce: abandoning(g), reread: refreshing(g), fresh: true},
+		{name: "actorflight DoContext", coalesces: true, writes: true, coalesce: abandoning(g.DoContext)},
+		{name: "actorflight DoFresh", coalesces: true, writes: true, coalesce: abandoning(g.DoContext), reread: abandoning(g.DoFresh), fresh: true},
 	}
 }
 
@@ -121,15 +122,6 @@ func forgetting(group *singleflight.Group) coalescer {
 	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
 		group.Forget(key)
 		return do(ctx, key, fn)
-	}
-}
-
-// refreshing returns a coalescer that joins no query that has begun before, but waits for
-// its end.
-func refreshing(g group) coalescer {
-	return func(ctx context.Context, key string, fn func(context.Context) (any, error)) (any, error) {
-		v, err, _ := g.DoFresh(ctx, key, fn)
-		return v, err
 	}
 }
 

@@ -77,8 +77,9 @@ func (s *server) sales(ctx context.Context, product int64) (*Sales, error) {
 	}
 	return s.load(ctx, s.coalesce, product, func(ctx context.Context) (any, error) {
 		// Another query may have set the entry since this caller looked: then this
-		// flight began too late to join that query, and must not repeat it.
-		if item := s.cache.Get(product); item != nil {
+		// flight began too late to join that query, and must not repeat it. But a read after
+		// a write may get the result of this flight, and must not get an entry from before.
+		if item := s.cache.Get(product); item != nil && s.reread == nil {
 			return item.Value(), nil
 		}
 		return s.ask(ctx, product)
@@ -91,7 +92,7 @@ type Ordered struct {
 	Sales *Sales `json:"sales"`
 }
 
-// stale reports whether the sales were read after the order, and do not include it.
+// stale reports whether the sales miss the order, after which they were read.
 func (o Ordered) stale() bool { return o.Sales.LastOrder < o.Order }
 
 // order writes, invalidates the cache entry, and reads.
