@@ -864,11 +864,11 @@ func TestStuckFlightDoesNotGrowWhileCallersComeAndGo(t *testing.T) {
 	}
 }
 
-// requireSmallGrowth requires that 100,000 calls leave less than a word each in the
+// requireSmallGrowth requires that 50,000 calls leave less than a word each in the
 // heap.
 func requireSmallGrowth(t *testing.T, call func()) {
 	t.Helper()
-	const calls = 100_000
+	const calls = 50_000
 	call()
 	before := heapInUse()
 	for range calls {

@@ -512,7 +512,6 @@ var aheads = map[string]ahead{
 	"an abandoned flight":   {abandon, Abandoned, 0, kinds},
 	"a flight of Do":        {inProgress(kinds["Do"]), Flying, 1, fresh},
 	"a flight of DoContext": {inProgress(doContext), Flying, 1, fresh},
-	"a flight of DoFresh":   {inProgress(doFresh), Flying, 1, fresh},
 }
 
 // inProgress returns a function that makes a flight by call, and returns its job.

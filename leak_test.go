@@ -45,7 +45,7 @@ var (
 // have returned, it returns the channels that nothing has received from. If callers
 // leave, abandoned flights may still be in progress.
 func storm(g group[string, any], callersLeave bool) (unreceived []<-chan Result) {
-	const callers, calls = 32, 300
+	const callers, calls = 32, 200
 	ended, cancel := context.WithCancel(context.Background())
 	cancel() // so that Wait does not block
 	open := make(chan struct{})
