@@ -4,8 +4,8 @@
 //
 //	nc, err := nats.Connect("nats://nats.example.com")
 //	js, err := jetstream.New(nc)
-//	g, err := natsflight.New(js, natsflight.Config{Stream: "reports"}) // once in a process
-//	defer g.Close()
+//	g, err := natsflight.New(ctx, js, natsflight.Config{Stream: "reports"}) // once in a process
+//	defer g.Close(ctx)
 //
 //	report, err, shared := g.Do(ctx, "2026-11", func(ctx context.Context, token uint64) ([]byte, error) {
 //		return compute(ctx, "2026-11") // once in the fleet

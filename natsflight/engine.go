@@ -19,8 +19,6 @@ const (
 	// beat is how often a waiter asks whether the leader's process is alive, and how
 	// often an engine that is out of reach is tried again.
 	beat = 150 * time.Millisecond
-	// patience limits New.
-	patience = 5 * time.Second
 )
 
 // An engine is this process's access to the engine that the fleet shares: to its stream,
@@ -103,6 +101,19 @@ func (e *engine) steadySince(reconnects uint64) bool {
 
 func (e *engine) reconnects() uint64 { return e.js.Conn().Stats().Reconnects }
 
+// connected waits until the connection is up.
+func connected(ctx context.Context, conn *nats.Conn) error {
+	for !conn.IsConnected() {
+		if conn.IsClosed() {
+			return nats.ErrConnectionClosed
+		}
+		if pause(ctx, beat/10); ctx.Err() != nil {
+			return fmt.Errorf("%w: the connection is %v", context.Cause(ctx), conn.Status())
+		}
+	}
+	return nil
+}
+
 // A mismatch is why open fails if the stream has another configuration.
 type mismatch string
 
@@ -126,8 +137,11 @@ func (e *engine) open(ctx context.Context) (jetstream.Stream, error) {
 		case errors.As(err, new(mismatch)):
 			return nil, err
 		}
-		if pause(ctx, beat); ctx.Err() != nil || e.js.Conn().IsClosed() {
-			return nil, unavailable(fmt.Errorf("stream %s: %w", e.config.Stream, err))
+		if pause(ctx, beat); ctx.Err() != nil {
+			return nil, unavailable(fmt.Errorf("%w: stream %s: %w", context.Cause(ctx), e.config.Stream, err))
+		}
+		if e.js.Conn().IsClosed() {
+			return nil, unavailable(err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package natsflight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -30,34 +31,48 @@ type Group struct {
 	landings landings    // the latest of this process
 	down     atomic.Bool // the engine is out of reach, and a probe is running
 
-	ctx   context.Context // ends with ErrClosed
-	close context.CancelCauseFunc
-	tasks sync.WaitGroup // work that outlives calls: landings, questions, the probe
+	ctx    context.Context // ends with ErrClosed
+	close  context.CancelCauseFunc
+	tasks  sync.WaitGroup // work that outlives calls: landings, questions, the probe
+	ending sync.Once      // starts finish
+	ended  chan struct{}  // closed when nothing of the Group runs any more
 }
 
 // New returns a Group that works over js, and creates the fleet's stream if it does not
-// exist. It returns an error if c has bad values, if the stream has another
-// configuration, and ErrUnavailable, wrapped with the cause, if the connection is not
-// connected, JetStream does not work within 5 seconds, or rights are missing. The server
-// must be version 2.11 or newer. The connection stays the caller's, and must stay open
-// until Close has returned.
-func New(js jetstream.JetStream, c Config) (*Group, error) {
+// exist. It waits until the connection is connected and the stream takes records, or ctx
+// ends: give it a deadline of some seconds. ctx does not limit the life of the Group.
+//
+// New returns an error if c has bad values, if the stream has another configuration, or
+// if the connection has the option [nats.NoEcho]. It returns ErrUnavailable, wrapped with
+// the cause, if ctx ends or the connection is closed. While rights are missing, the server
+// seems not to answer. It must be version 2.11 or newer.
+//
+// The connection stays the caller's, and must stay open until Close has returned nil.
+func New(ctx context.Context, js jetstream.JetStream, c Config) (*Group, error) {
+	if ctx == nil {
+		panic("natsflight: nil ctx")
+	}
 	if js == nil {
 		panic("natsflight: nil JetStream")
 	}
 	conn := js.Conn()
-	if !conn.IsConnected() {
-		return nil, unavailable(fmt.Errorf("the connection is %v", conn.Status()))
+	if conn.Opts.NoEcho {
+		return nil, errors.New("natsflight: the connection has NoEcho, " +
+			"and calls of a process would miss the results of other calls of the process")
+	}
+	if err := connected(ctx, conn); err != nil {
+		return nil, unavailable(err)
 	}
 	host, _ := os.Hostname()
 	c, err := c.check(int(conn.MaxPayload()), fmt.Sprintf("%s/%d", host, os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{engine: engine{js: js, config: c}, config: c, inbox: c.Stream + ".p." + nuid.Next()}
+	g := &Group{
+		engine: engine{js: js, config: c}, config: c, inbox: c.Stream + ".p." + nuid.Next(),
+		ended: make(chan struct{}),
+	}
 	g.ctx, g.close = context.WithCancelCause(context.Background())
-	ctx, cancel := context.WithTimeout(g.ctx, patience)
-	defer cancel()
 	if g.engine.stream, err = g.engine.open(ctx); err != nil {
 		return nil, err
 	}
@@ -166,12 +181,34 @@ func (g *Group) Forget(ctx context.Context, key string) error {
 }
 
 // Close ends the Group: the contexts of its functions end with ErrClosed as their cause,
-// and its waiting calls return ErrClosed. Close returns when all functions have
-// returned and their results have been handed over, or cannot be. It leaves no
-// goroutine. A program that ends without Close may take the last results with it; other
-// processes then run their functions.
-func (g *Group) Close() {
+// and its waiting calls return ErrClosed. Close returns nil when all functions have
+// returned and their results have been handed over, or cannot be; it then leaves no
+// goroutine. If ctx ends before that, Close returns ctx's error, and the Group goes on
+// ending by itself; another Close waits for that, too. A program that ends without Close
+// may take the last results with it; other processes then run their functions.
+//
+// A function must not wait for its own end. If it calls Close with its own context, that
+// ends at once, and so Close returns [context.Canceled]. With a context that does not end,
+// Close would never return.
+//
+// Close panics if ctx is nil.
+func (g *Group) Close(ctx context.Context) error {
+	if ctx == nil {
+		panic("natsflight: nil ctx")
+	}
 	g.close(ErrClosed)
+	g.ending.Do(func() { go g.finish() })
+	select {
+	case <-g.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// finish waits until nothing of the closed Group runs any more.
+func (g *Group) finish() {
+	defer close(g.ended)
 	for _, group := range []interface{ Wait(context.Context) error }{&g.calls, &g.watches, &g.offline} {
 		_ = group.Wait(context.Background())
 	}

@@ -300,7 +300,7 @@ func TestBadArguments(t *testing.T) {
 	assert.PanicsWithValue(t, "natsflight: nil ctx", func() {
 		g.Do(nil, "key", returning("")) //nolint:staticcheck // it must panic
 	})
-	assert.PanicsWithValue(t, "natsflight: nil JetStream", func() { _, _ = New(nil, Config{Stream: "S"}) })
+	assert.PanicsWithValue(t, "natsflight: nil JetStream", func() { _, _ = New(context.Background(), nil, Config{Stream: "S"}) })
 }
 
 // A process replaces a record of its own without asking for it.
@@ -407,22 +407,89 @@ func TestNewRefuses(t *testing.T) {
 	e := startServer(t)
 	nc, js := connect(t, e.urls()...)
 	newGroup(t, js, Config{Stream: "flights"})
-	_, err := New(js, Config{Stream: "flights", Replicas: 3})
+	_, err := open(js, Config{Stream: "flights", Replicas: 3})
 	assert.EqualError(t, err, "natsflight: stream flights exists with another Replicas")
 
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "orders"})
 	require.NoError(t, err)
-	_, err = New(js, Config{Stream: "orders"})
+	_, err = open(js, Config{Stream: "orders"})
 	assert.EqualError(t, err, "natsflight: stream orders exists with another Subjects")
 
-	_, err = New(js, Config{Stream: "a.b", Lease: 1500, MaxResult: 2 << 20})
+	_, err = open(js, Config{Stream: "a.b", Lease: 1500, MaxResult: 2 << 20})
 	assert.ErrorContains(t, err, "Stream")
 	assert.ErrorContains(t, err, "Lease")
 	assert.ErrorContains(t, err, "MaxResult is 2097152: it must be 1 to 1044480")
 
+	echoless, err := nats.Connect(e.nodes[0].url, nats.NoEcho())
+	require.NoError(t, err)
+	defer echoless.Close()
+	deaf, err := jetstream.New(echoless)
+	require.NoError(t, err)
+	_, err = open(deaf, Config{Stream: "flights"})
+	assert.ErrorContains(t, err, "NoEcho")
+
 	nc.Close()
-	_, err = New(js, Config{Stream: "flights"})
-	assert.EqualError(t, err, "natsflight: the engine is unavailable: the connection is CLOSED")
+	_, err = open(js, Config{Stream: "flights"})
+	assert.EqualError(t, err, "natsflight: the engine is unavailable: nats: connection closed")
+}
+
+// New waits for a connection that is still connecting, as long as its context allows.
+func TestNewWaitsForTheConnection(t *testing.T) {
+	e := startServer(t)
+	proxy := startProxy(t, e.nodes[0].url)
+	proxy.set(cut)
+	nc, err := nats.Connect(proxy.url(), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		nats.ReconnectWait(poll), nats.ReconnectJitter(0, 0))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+
+	ctx, cancel := context.WithTimeout(t.Context(), beat)
+	defer cancel()
+	_, err = New(ctx, js, Config{Stream: streamOf(t)})
+	assert.ErrorIs(t, err, ErrUnavailable)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.ErrorContains(t, err, "the connection is RECONNECTING")
+
+	made := make(chan *Group, 1)
+	go func() {
+		g, err := open(js, Config{Stream: streamOf(t)})
+		assert.NoError(t, err)
+		made <- g
+	}()
+	proxy.set(intact)
+	g := receive(t, made)
+	require.NotNil(t, g)
+	assert.Equal(t, result{"value", nil, false}, receive(t, do(t.Context(), g, "key", returning("value"))))
+	closeGroup(t, g)
+}
+
+// Close with a context that ends returns, and the Group goes on ending.
+func TestCloseDoesNotWaitForEver(t *testing.T) {
+	g := startFleet(t).a
+	fn := newGate(t, "slow")
+	returned := do(t.Context(), g, "key", fn.fn)
+	receive(t, fn.led)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.Equal(t, context.Canceled, g.Close(ctx))
+	assert.Equal(t, ErrClosed, receive(t, fn.ended))
+	fn.open()
+	receive(t, returned)
+	closeGroup(t, g)
+}
+
+// A function that closes its Group with its own context does not wait for itself.
+func TestCloseInFn(t *testing.T) {
+	g := startFleet(t).a
+	closed := make(chan error, 1)
+	receive(t, do(t.Context(), g, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
+		closed <- g.Close(ctx)
+		return nil, context.Cause(ctx)
+	}))
+	assert.Equal(t, context.Canceled, receive(t, closed))
+	closeGroup(t, g)
 }
 
 // A refused renewal is enough: the lease need not run out.
@@ -572,7 +639,7 @@ func TestCloseUnderLoad(t *testing.T) {
 		})
 	}
 	closed := make(chan struct{})
-	go func() { defer close(closed); g.Close() }()
+	go func() { defer close(closed); closeGroup(t, g) }()
 	receive(t, failed)
 	receive(t, closed)
 	close(stop)
@@ -637,7 +704,7 @@ func TestCloseHandsOver(t *testing.T) {
 	receive(t, do(t.Context(), f.a, "key", returning("value")))
 	stored := make(chan record, 1)
 	go func() {
-		f.a.Close()
+		closeGroup(t, f.a)
 		last, _ := f.b.engine.last(context.Background(), hashOf("key"))
 		stored <- last
 	}()

@@ -30,9 +30,9 @@ func TestNothingIsLeft(t *testing.T) {
 	require.NoError(t, err)
 	subscriptions := nc.NumSubscriptions()
 	c := Config{Stream: streamOf(t), MaxResult: 20}
-	g, err := New(js, c)
+	g, err := open(js, c)
 	require.NoError(t, err)
-	defer g.Close()
+	defer closeGroup(t, g)
 
 	broken := errors.New("broken")
 	assert.Equal(t, result{"value", nil, false}, receive(t, do(t.Context(), g, "value", returning("value"))))
@@ -92,7 +92,7 @@ func TestNothingIsLeft(t *testing.T) {
 	returned = do(t.Context(), g, "closed", closed.fn)
 	receive(t, closed.led)
 	closing := make(chan struct{})
-	go func() { defer close(closing); g.Close() }()
+	go func() { defer close(closing); closeGroup(t, g) }()
 	assert.Equal(t, ErrClosed, receive(t, closed.ended))
 	select {
 	case <-closing:

@@ -139,7 +139,7 @@ func obey(settings string) {
 	must(json.Unmarshal([]byte(settings), &s))
 	nc, js, err := dial(s.URLs...)
 	must(err)
-	g, err := New(js, s.Config)
+	g, err := open(js, s.Config)
 	must(err)
 	fmt.Println("ready")
 	land := make(chan string, 100)

@@ -53,7 +53,7 @@ func TestLeastRights(t *testing.T) {
 		return nc, js, denied
 	}
 	_, js, denied := join("member")
-	_, err = New(js, Config{Stream: stream})
+	_, err = open(js, Config{Stream: stream})
 	assert.ErrorIs(t, err, ErrUnavailable, "a member must not create the stream")
 	assert.ErrorContains(t, receive(t, denied), "$JS.API.STREAM.CREATE."+stream)
 
@@ -79,7 +79,7 @@ func TestLeastRights(t *testing.T) {
 	assert.Empty(t, deniedB)
 
 	_, js, _ = join("mute")
-	_, err = New(js, Config{Stream: stream})
+	_, err = open(js, Config{Stream: stream})
 	assert.ErrorIs(t, err, ErrUnavailable)
 	assert.ErrorContains(t, err, "the inbox of this process")
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -239,16 +240,14 @@ func newGroup(t *testing.T, js jetstream.JetStream, c Config) *Group {
 	var g *Group
 	eventually(t, "New must succeed, after an election at the latest", func() bool {
 		var err error
-		if g, err = New(js, c); err != nil {
+		if g, err = open(js, c); err != nil {
 			t.Log("New:", err)
 		}
 		return err == nil
 	})
 	openGroups.Add(1)
 	t.Cleanup(func() {
-		closed := make(chan struct{})
-		go func() { defer close(closed); g.Close() }()
-		receive(t, closed)
+		closeGroup(t, g)
 		if openGroups.Add(-1) == 0 {
 			eventually(t, "no goroutine of a closed Group is left", func() bool {
 				return len(lingering()) == 0 || openGroups.Load() > 0
@@ -256,6 +255,24 @@ func newGroup(t *testing.T, js jetstream.JetStream, c Config) *Group {
 		}
 	})
 	return g
+}
+
+// open calls New, and gives it some seconds.
+func open(js jetstream.JetStream, c Config) (*Group, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return New(ctx, js, c)
+}
+
+// closeGroup calls Close, which must succeed in time.
+func closeGroup(t *testing.T, g *Group) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := g.Close(ctx); err != nil {
+		assert.NoError(t, err)
+		t.Logf("goroutines:\n%s", stacks())
+	}
 }
 
 // streamOf returns a stream's name that is the test's own.

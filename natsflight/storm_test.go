@@ -161,7 +161,7 @@ func blow(settings string) {
 	must(json.Unmarshal([]byte(settings), &s))
 	nc, js, err := dial(s.URLs...)
 	must(err)
-	g, err := New(js, s.Config)
+	g, err := open(js, s.Config)
 	must(err)
 
 	// The processes start at the same time, and read the wall clock once: after that,
@@ -231,7 +231,7 @@ func blow(settings string) {
 		})
 	}
 	calling.Wait()
-	g.Close()
+	must(g.Close(context.Background()))
 	nc.Close()
 	file, err := os.Create(s.File)
 	must(err)

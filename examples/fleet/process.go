@@ -190,7 +190,9 @@ func (s spec) coalescer(js jetstream.JetStream) (coalescer, func(), error) {
 			return a, err
 		}, func() {}, nil
 	case fleetwide:
-		group, err := natsflight.New(js, natsflight.Config{Stream: s.Name, Process: "process " + strconv.Itoa(s.Number)})
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		group, err := natsflight.New(ctx, js, natsflight.Config{Stream: s.Name, Process: "process " + strconv.Itoa(s.Number)})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -199,7 +201,7 @@ func (s spec) coalescer(js jetstream.JetStream) (coalescer, func(), error) {
 			// No token is needed: two queries at once would be a waste, not a fault.
 			a, err, _ := flights.Do(ctx, product, func(ctx context.Context, _ uint64) (answer, error) { return fn(ctx) })
 			return a, err
-		}, group.Close, nil
+		}, func() { _ = group.Close(context.Background()) }, nil
 	default:
 		return func(ctx context.Context, _ string, fn func(context.Context) (answer, error)) (answer, error) {
 			return fn(ctx)

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -60,10 +60,9 @@ func newNats(address string, replicas int) (peer, error) {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	c := natsflight.Config{Stream: "bench", Replicas: replicas, OnOutage: natsflight.Fail}
-	g, err := natsflight.New(js, c)
-	for tries := 1; tries < 5 && errors.Is(err, context.DeadlineExceeded); tries++ {
-		g, err = natsflight.New(js, c) // a cluster that has just begun may lose a question
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second) // a cluster that has just begun may be slow
+	defer cancel()
+	g, err := natsflight.New(ctx, js, c)
 	if err != nil {
 		conn.Close()
 		return nil, err
@@ -77,7 +76,7 @@ func (p *natsPeer) Do(ctx context.Context, key string, fn function) ([]byte, err
 }
 
 func (p *natsPeer) Close() {
-	p.Group.Close()
+	_ = p.Group.Close(context.Background())
 	p.conn.Close()
 }
 
