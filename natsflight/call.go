@@ -28,8 +28,8 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 	if g.ctx.Err() != nil {
 		return outcome{}, ErrClosed
 	}
-	if g.down.Load() {
-		return c.runOffline(errDown)
+	if down := g.down.Load(); down != nil {
+		return c.runOffline(*down)
 	}
 	last := record{seq: g.landings.last(ctx, c.hash)}
 	for {
@@ -41,7 +41,7 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 			case err != nil:
 				return c.runOffline(err)
 			case joined && end.lands(last.id):
-				return end.outcome(g.config.MaxResult)
+				return end.outcome()
 			case end.kind == kindDo && end.id != last.id:
 				last = end
 				continue
@@ -51,7 +51,7 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 
 		f := c.register(ctx)
 		sent := time.Now()
-		seq, other, err := g.engine.publish(ctx, c.hash, f.do, last.seq, g.config.Lease)
+		seq, other, err := g.engine.begin(ctx, c.hash, f.do, last.seq)
 		switch {
 		case err == nil:
 			out, err, held := f.lead(ctx, seq, sent)
@@ -64,6 +64,9 @@ func (c *call) run(ctx context.Context) (outcome, error) {
 			g.flights.Delete(f.do.id)
 			last = other
 			continue
+		case errors.Is(err, errFull):
+			g.flights.Delete(f.do.id)
+			return c.runOffline(err)
 		}
 		f.withdraw(last.seq)
 		if ctx.Err() != nil {
@@ -144,7 +147,8 @@ func (g *Group) watch(ctx context.Context, hash string, r record) (record, error
 		case <-ctx.Done():
 			return record{}, ctx.Err()
 		case m := <-messages:
-			if end, ok := endOf(r, m); ok {
+			end, ok := endOf(r, m)
+			if g.engine.saw(end.seq); ok {
 				return end, nil
 			}
 		case state := <-states:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
 	"time"
@@ -23,16 +24,22 @@ const (
 // A Config describes a Group. The zero value of each field means its default, except
 // Stream, which must be set.
 //
-// All processes of the fleet must use the same Stream, Replicas, Lease, ResultLife
-// and MaxResult.
+// All processes of the fleet must use the same Stream, Replicas, MaxBytes, Lease,
+// ResultLife and MaxResult. An operator may change the stream's replicas and limit later.
 type Config struct {
 	// Stream names the JetStream stream that holds the flights, and is the first
 	// token of all subjects. It consists of letters, digits, '_' and '-'. New creates
 	// the stream if it does not exist. Groups with the same stream share their flights.
 	Stream string
 
-	// Replicas is the number of nodes that hold the stream: 1, 3 or 5. Default: 1.
+	// Replicas is the number of nodes that hold the stream that New creates: 1, 3 or 5.
+	// Default: 1.
 	Replicas int
+
+	// MaxBytes limits the stream that New creates, in bytes; some accounts require that. A
+	// quarter of it is kept for flights in progress, and so it is at least four times what
+	// a result and its headers take. Default: no limit.
+	MaxBytes int64
 
 	// Lease is how long a flight stays reserved for its leader after the last
 	// renewal, and so how long a machine that has gone silent blocks a key. The leader
@@ -52,6 +59,10 @@ type Config struct {
 	// 1,044,480 bytes with the server's default of 1 MiB.
 	MaxResult int
 
+	// Log gets what an operator should know: why this process has stopped to work with the
+	// engine, and that it works with it again. Default: slog.Default().
+	Log *slog.Logger
+
 	// Process names this process in a RemoteError, in at most 256 bytes without control
 	// characters. Default: the host's name and the process ID.
 	Process string
@@ -59,8 +70,12 @@ type Config struct {
 
 var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// headroom is what a message needs beside its payload, in bytes.
-const headroom = 4 << 10
+const (
+	// headroom is what a message needs beside its payload, in bytes.
+	headroom = 4 << 10
+	// usual is what it mostly needs, in the stream.
+	usual = 512
+)
 
 // check returns c with its defaults, or an error that names every bad value. Messages
 // may have maxPayload bytes.
@@ -70,6 +85,7 @@ func (c Config) check(maxPayload int, process string) (Config, error) {
 	c.Lease = cmp.Or(c.Lease, 10*time.Second)
 	c.ResultLife = cmp.Or(c.ResultLife, time.Second)
 	c.MaxResult = cmp.Or(c.MaxResult, limit)
+	c.Log = cmp.Or(c.Log, slog.Default())
 	c.Process = cmp.Or(c.Process, process)
 
 	var bad []error
@@ -80,6 +96,8 @@ func (c Config) check(maxPayload int, process string) (Config, error) {
 	}
 	wrong(!streamName.MatchString(c.Stream), "Stream is %q: it must be letters, digits, '_' and '-'", c.Stream)
 	wrong(c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5, "Replicas is %d: it must be 1, 3 or 5", c.Replicas)
+	wrong(c.MaxBytes != 0 && c.MaxBytes < 4*int64(c.MaxResult+headroom),
+		"MaxBytes is %d: it must be 0, or at least %d", c.MaxBytes, 4*int64(c.MaxResult+headroom))
 	wrong(c.Lease < time.Second || c.Lease%time.Second != 0, "Lease is %v: it must be whole seconds, at least one", c.Lease)
 	wrong(c.ResultLife < time.Second || c.ResultLife%time.Second != 0,
 		"ResultLife is %v: it must be whole seconds, at least one", c.ResultLife)

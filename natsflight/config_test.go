@@ -1,6 +1,7 @@
 package natsflight
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ func TestConfigDefaults(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Config{
 		Stream: "S", Replicas: 1, Lease: 10 * time.Second, ResultLife: time.Second,
-		OnOutage: RunLocally, MaxResult: 1_044_480, Process: "host/1",
+		OnOutage: RunLocally, MaxResult: 1_044_480, Log: slog.Default(), Process: "host/1",
 	}, c)
 	again, err := c.check(1<<20, "host/2")
 	require.NoError(t, err)
@@ -30,6 +31,8 @@ func TestConfigBadValues(t *testing.T) {
 		{Config{Stream: "a b"}, "Stream"},
 		{Config{Stream: "a.b"}, "Stream"},
 		{Config{Stream: "S", Replicas: 2}, "Replicas"},
+		{Config{Stream: "S", MaxBytes: 1 << 20}, "MaxBytes"},
+		{Config{Stream: "S", MaxBytes: -1}, "MaxBytes"},
 		{Config{Stream: "S", Lease: -time.Second}, "Lease"},
 		{Config{Stream: "S", Lease: 500 * time.Millisecond}, "Lease"},
 		{Config{Stream: "S", ResultLife: 1500 * time.Millisecond}, "ResultLife"},

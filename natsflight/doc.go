@@ -25,7 +25,9 @@
 //
 // Where two functions must never both take effect, pass the token that the function gets
 // to the store. Tokens grow from flight to flight, so the store can reject a write whose
-// token is smaller than one that it has seen.
+// token is smaller than one that it has seen. A stream that loses what it has stored, as
+// its only node loses power, may give a token again that no running process has seen;
+// README.md says how to rule that out.
 //
 // Two functions of a key may run at the same time
 //   - after Forget;

@@ -2,9 +2,11 @@ package natsflight
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,11 +15,11 @@ import (
 )
 
 const (
-	// attempt limits each question to the engine. Its outcome is unknown after that: the
-	// answer is lost if the node that should give it dies.
+	// attempt limits what is asked of the engine, with all repetitions. The outcome is
+	// unknown after that: the answer is lost if the node that should give it dies.
 	attempt = time.Second
 	// beat is how often a waiter asks whether the leader's process is alive, and how
-	// often an engine that is out of reach is tried again.
+	// soon a question to the engine that has got no answer is repeated.
 	beat = 150 * time.Millisecond
 )
 
@@ -26,8 +28,13 @@ const (
 type engine struct {
 	config Config
 	js     jetstream.JetStream
-	stream jetstream.Stream
-	newest atomic.Uint64 // the largest sequence that this process has got
+	tasks  *sync.WaitGroup // the Group's
+	trip   func()          // the Group's
+	newest atomic.Uint64   // the largest sequence that this process has seen
+
+	limit    atomic.Int64 // the stream's MaxBytes, 0 if it has none
+	used     atomic.Int64 // how many bytes the stream has, at most, as far as this process knows
+	measured atomic.Int64 // when the stream was asked for both, in nanoseconds of Unix time
 }
 
 // errRefused is why publish fails if the last record of the key is not the expected one.
@@ -38,6 +45,77 @@ func (e *engine) subject(hash string) string { return e.config.Stream + ".k." + 
 
 // results returns the subject on which the stream republishes a key's records.
 func (e *engine) results(hash string) string { return e.config.Stream + ".r." + hash }
+
+// insist calls try for an attempt, until it succeeds or fails for good, with more patience
+// each time. An answer may be lost while the connection is made anew, and a node whose disk
+// is full may answer before the one that knows.
+func insist(ctx context.Context, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	for patience := beat; ; patience *= 2 {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		err := try(limited)
+		cancel()
+		if err == nil || !passing(err) {
+			return err
+		}
+		if pause(ctx, beat/10); ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// passing reports whether a question that has failed with err may soon get another answer.
+func passing(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		coded(err, errCodeClusterNotAvailable, jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount)
+}
+
+// saw notes the sequence of a record.
+func (e *engine) saw(seq uint64) {
+	for newest := e.newest.Load(); newest < seq && !e.newest.CompareAndSwap(newest, seq); {
+		newest = e.newest.Load()
+	}
+}
+
+// A behind is why a flight cannot have its token: the stream has lost its last records,
+// and gives smaller sequences than before.
+type behind struct{ seq, newest uint64 }
+
+func (b behind) Error() string {
+	return fmt.Sprintf("the stream has lost records: its sequence is %d, and was %d", b.seq, b.newest)
+}
+
+// begin publishes r, the first record of a flight, in place of the record with the sequence
+// expected, and returns the flight's token, or errRefused and the record that the key has
+// instead. It insists: r's id tells whether an attempt whose answer was lost has stored it.
+func (e *engine) begin(ctx context.Context, hash string, r record, expected uint64) (token uint64, other record, err error) {
+	newest := e.newest.Load()
+	if err := e.room(ctx); err != nil {
+		if last, failed := e.last(ctx, hash); failed == nil && last.kind == kindDo && last.seq != expected {
+			return 0, last, errRefused // it may be joined
+		}
+		return 0, record{}, err
+	}
+	err = insist(ctx, func(ctx context.Context) (err error) {
+		token, other, err = e.publish(ctx, hash, r, expected, e.config.Lease)
+		return err
+	})
+	switch {
+	case full(err):
+		_ = e.measure(ctx) // so that later calls know
+		return 0, record{}, fmt.Errorf("%w: %w", errFull, err)
+	case errors.Is(err, errRefused) && other.id == r.id:
+		token, err = other.seq, nil
+	case err != nil:
+		return 0, other, err
+	}
+	if token <= newest {
+		return 0, record{}, behind{token, newest}
+	}
+	return token, record{}, nil
+}
 
 // publish makes r the last record of the key for the time of life, if the sequence of the
 // one before is expected, or 0 if there is none. It returns the sequence of r, or
@@ -50,9 +128,8 @@ func (e *engine) publish(ctx context.Context, hash string, r record, expected ui
 			jetstream.WithExpectLastSequencePerSubject(expected), jetstream.WithMsgTTL(life), jetstream.WithRetryAttempts(0))
 		switch {
 		case err == nil:
-			for newest := e.newest.Load(); newest < ack.Sequence && !e.newest.CompareAndSwap(newest, ack.Sequence); {
-				newest = e.newest.Load()
-			}
+			e.saw(ack.Sequence)
+			e.used.Add(int64(len(r.data) + usual))
 			return ack.Sequence, record{}, nil
 		case !refused(err):
 			return 0, record{}, err
@@ -77,15 +154,63 @@ func refused(err error) bool {
 
 // last returns the last record of a key, or the zero record. It asks the stream's leader.
 func (e *engine) last(ctx context.Context, hash string) (record, error) {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
-	defer cancel()
-	m, err := e.stream.GetLastMsgForSubject(ctx, e.subject(hash))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	question, err := json.Marshal(map[string]string{"last_by_subj": e.subject(hash)})
+	if err != nil {
+		return record{}, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError
+		Message struct {
+			Seq        uint64
+			Hdrs, Data []byte
+		}
+	}
+	err = insist(ctx, func(ctx context.Context) error {
+		// nats.go would ask any node of the stream, if that has AllowDirect.
+		m, err := e.js.Conn().RequestWithContext(ctx, e.api("STREAM.MSG.GET."), question)
+		if err != nil {
+			return err
+		}
+		answer.Error = nil
+		if err := json.Unmarshal(m.Data, &answer); err != nil {
+			return err
+		}
+		if answer.Error != nil {
+			return answer.Error
+		}
+		return nil
+	})
+	if coded(err, jetstream.JSErrCodeMessageNotFound) {
 		return record{}, nil
 	} else if err != nil {
 		return record{}, err
 	}
-	return recordOf(m.Header, m.Data, m.Sequence), nil
+	var header nats.Header
+	if m := answer.Message; len(m.Hdrs) > 0 {
+		if header, err = nats.DecodeHeadersMsg(m.Hdrs); err != nil {
+			return record{}, err
+		}
+	}
+	e.saw(answer.Message.Seq)
+	return recordOf(header, answer.Message.Data, answer.Message.Seq), nil
+}
+
+// api returns the subject of a method of JetStream's API, for the stream.
+func (e *engine) api(method string) string {
+	prefix := jetstream.DefaultAPIPrefix
+	switch o := e.js.Options(); {
+	case o.Domain != "":
+		prefix = "$JS." + o.Domain + ".API."
+	case o.APIPrefix != "":
+		prefix = strings.TrimSuffix(o.APIPrefix, ".") + "."
+	}
+	return prefix + method + e.config.Stream
+}
+
+// maxResult is the largest result that can be published. An operator may have lowered what
+// the server accepts.
+func (e *engine) maxResult() int {
+	return max(0, min(e.config.MaxResult, int(e.js.Conn().MaxPayload())-headroom))
 }
 
 // hand gives r to the waiters of a key, without the stream.
@@ -112,82 +237,6 @@ func connected(ctx context.Context, conn *nats.Conn) error {
 		}
 	}
 	return nil
-}
-
-// A mismatch is why open fails if the stream has another configuration.
-type mismatch string
-
-func (m mismatch) Error() string { return "natsflight: " + string(m) }
-
-// open creates the stream if it does not exist, and tries whether it takes records. It
-// does so again until it succeeds, fails for good, or ctx ends: a cluster that has just
-// started, or elects a leader, may not answer.
-func (e *engine) open(ctx context.Context) (jetstream.Stream, error) {
-	for {
-		limited, cancel := context.WithTimeout(ctx, attempt)
-		stream, err := e.ensure(limited)
-		if err == nil {
-			_, err = e.js.PublishMsg(limited, record{kind: kindGone}.message(e.subject("trial")),
-				jetstream.WithMsgTTL(e.config.ResultLife), jetstream.WithRetryAttempts(0))
-		}
-		cancel()
-		switch {
-		case err == nil:
-			return stream, nil
-		case errors.As(err, new(mismatch)):
-			return nil, err
-		}
-		if pause(ctx, beat); ctx.Err() != nil {
-			return nil, unavailable(fmt.Errorf("%w: stream %s: %w", context.Cause(ctx), e.config.Stream, err))
-		}
-		if e.js.Conn().IsClosed() {
-			return nil, unavailable(err)
-		}
-	}
-}
-
-// ensure creates the stream if it does not exist, and checks its configuration.
-func (e *engine) ensure(ctx context.Context) (jetstream.Stream, error) {
-	want := jetstream.StreamConfig{
-		Name:              e.config.Stream,
-		Description:       "flights of github.com/actorflight/singleflight/natsflight",
-		Subjects:          []string{e.subject("*")},
-		Replicas:          e.config.Replicas,
-		MaxMsgsPerSubject: 1,
-		AllowMsgTTL:       true,
-		RePublish:         &jetstream.RePublish{Source: e.subject("*"), Destination: e.results("{{wildcard(1)}}")},
-		// If the stream was deleted, tokens go on from the clock, which is ahead of them,
-		// because no stream gets a record each microsecond. If the clock was set back, they
-		// go on from those that this process knows; others may have got some more.
-		FirstSeq: max(uint64(time.Now().UnixMicro()), e.newest.Load()+1e6),
-	}
-	stream, err := e.js.Stream(ctx, want.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = e.js.CreateStream(ctx, want)
-	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster
-		stream, err = e.js.Stream(ctx, want.Name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	is := stream.CachedInfo().Config
-	for _, differs := range []struct {
-		field    string
-		is, want any
-	}{
-		{"Replicas", is.Replicas, want.Replicas},
-		{"Subjects", is.Subjects, want.Subjects},
-		{"MaxMsgsPerSubject", is.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
-		{"AllowMsgTTL", is.AllowMsgTTL, want.AllowMsgTTL}, // older servers than 2.11 ignore it
-		{"AllowDirect", is.AllowDirect, want.AllowDirect},
-		{"RePublish", is.RePublish, want.RePublish},
-	} {
-		if !reflect.DeepEqual(differs.is, differs.want) {
-			return nil, mismatch(fmt.Sprintf("stream %s exists with another %s", want.Name, differs.field))
-		}
-	}
-	return stream, nil
 }
 
 // A question is what a process may be asked about a flight that it leads.

@@ -30,8 +30,8 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string { return fmt.Sprintf("%s (in %s)", e.Text, e.Process) }
 
-// A TooLargeError is what all callers of a flight get, in all processes, if its
-// result is larger than Config.MaxResult.
+// A TooLargeError is what all callers of a flight get, in all processes, if its result is
+// larger than Config.MaxResult, or than the server accepts after its max_payload was lowered.
 type TooLargeError struct {
 	Size, Limit int // in bytes
 }

@@ -100,10 +100,10 @@ func (f *flight) lead(ctx context.Context, seq uint64, sent time.Time) (out outc
 // end returns the record with which f ends, and the error for its callers, if fn returns
 // v and err.
 func (f *flight) end(v []byte, err error) (record, error) {
-	r, limit := f.do, f.group.config.MaxResult
+	r, limit := f.do, f.group.engine.maxResult()
 	switch {
 	case err == nil && len(v) > limit:
-		r.kind, r.data = kindLarge, fmt.Append(nil, len(v))
+		r.kind, r.data = kindLarge, fmt.Append(nil, len(v), " ", limit)
 		return r, &TooLargeError{len(v), limit}
 	case err == nil:
 		r.kind, r.data = kindValue, v

@@ -27,9 +27,11 @@ type Group struct {
 	watches singleflight.GroupOf[string, record]  // of flights that calls wait for, by ID
 	offline singleflight.GroupOf[string, []byte]  // what runs without the engine, by key
 
-	flights  sync.Map    // those that this process leads: ID -> *flight
-	landings landings    // the latest of this process
-	down     atomic.Bool // the engine is out of reach, and a probe is running
+	flights  sync.Map              // those that this process leads: ID -> *flight
+	landings landings              // the latest of this process
+	down     atomic.Pointer[error] // why the engine is out of reach; nil if it is not, as far as known
+	probing  atomic.Bool           // a probe is running
+	fullSaid atomic.Int64          // when Config.Log was told that the stream is full, in Unix time
 
 	ctx    context.Context // ends with ErrClosed
 	close  context.CancelCauseFunc
@@ -72,8 +74,9 @@ func New(ctx context.Context, js jetstream.JetStream, c Config) (*Group, error) 
 		engine: engine{js: js, config: c}, config: c, inbox: c.Stream + ".p." + nuid.Next(),
 		ended: make(chan struct{}),
 	}
+	g.engine.tasks, g.engine.trip = &g.tasks, g.trip
 	g.ctx, g.close = context.WithCancelCause(context.Background())
-	if g.engine.stream, err = g.engine.open(ctx); err != nil {
+	if err := g.open(ctx); err != nil {
 		return nil, err
 	}
 	if g.serving, err = conn.Subscribe(g.inbox, g.serve); err != nil {
@@ -85,6 +88,23 @@ func New(ctx context.Context, js jetstream.JetStream, c Config) (*Group, error) 
 		return nil, unavailable(fmt.Errorf("the inbox of this process, %s, does not answer", g.inbox))
 	}
 	return g, nil
+}
+
+// open waits until the engine works, its stream turns out to be unfit, or ctx ends: a
+// cluster that has just started, or elects a leader, may not answer.
+func (g *Group) open(ctx context.Context) error {
+	for {
+		err := g.engine.reach(ctx)
+		switch {
+		case err == nil, errors.As(err, new(mismatch)):
+			return err
+		case g.engine.js.Conn().IsClosed():
+			return unavailable(err)
+		}
+		if pause(ctx, beat); ctx.Err() != nil {
+			return unavailable(fmt.Errorf("%w: stream %s: %w", context.Cause(ctx), g.config.Stream, err))
+		}
+	}
 }
 
 // Do runs fn, or waits for a flight of the same key that is in progress in the

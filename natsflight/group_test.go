@@ -396,9 +396,8 @@ func TestDeletedStream(t *testing.T) {
 	f.b.tasks.Wait()
 	f.a.engine.newest.Store(2 * next)
 	require.NoError(t, f.a.engine.js.DeleteStream(t.Context(), f.a.config.Stream))
-	_, err := f.a.engine.ensure(t.Context())
-	require.NoError(t, err)
-	next, _, err = f.a.engine.publish(t.Context(), hashOf("key"), record{kind: kindGone}, 0, time.Second)
+	require.NoError(t, f.a.engine.measure(t.Context()))
+	next, _, err := f.a.engine.publish(t.Context(), hashOf("key"), record{kind: kindGone}, 0, time.Second)
 	require.NoError(t, err)
 	assert.Greater(t, next, 2*token)
 }
@@ -407,13 +406,10 @@ func TestNewRefuses(t *testing.T) {
 	e := startServer(t)
 	nc, js := connect(t, e.urls()...)
 	newGroup(t, js, Config{Stream: "flights"})
-	_, err := open(js, Config{Stream: "flights", Replicas: 3})
-	assert.EqualError(t, err, "natsflight: stream flights exists with another Replicas")
-
-	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "orders"})
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "orders"})
 	require.NoError(t, err)
 	_, err = open(js, Config{Stream: "orders"})
-	assert.EqualError(t, err, "natsflight: stream orders exists with another Subjects")
+	assert.EqualError(t, err, "natsflight: stream orders has Subjects [orders]: it must contain orders.k.*")
 
 	_, err = open(js, Config{Stream: "a.b", Lease: 1500, MaxResult: 2 << 20})
 	assert.ErrorContains(t, err, "Stream")
@@ -570,18 +566,39 @@ func (l lostAnswer) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstre
 	return ack, err
 }
 
-// A call that does not know whether its do record was stored does not lead, and frees the
-// key, for a process that would have to wait for the lease to run out.
+// A call that has got no answer asks again, and finds that its do record was stored.
 func TestAnswerIsLost(t *testing.T) {
 	f := startFleet(t)
 	f.a.engine.js = lostAnswer{f.a.engine.js}
-	var token uint64 = 1
-	out := receive(t, do(t.Context(), f.a, "key", func(_ context.Context, got uint64) ([]byte, error) {
-		token = got
-		return []byte("local"), nil
-	}))
-	assert.Equal(t, result{"local", nil, false}, out)
-	assert.Zero(t, token)
+	assert.NotZero(t, ledToken(t, f.a, "key"))
+}
+
+// A deafened is an engine that stores a do record, after which the process is cut off from it.
+type deafened struct {
+	jetstream.JetStream
+	proxy *proxy
+}
+
+func (d deafened) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ack, err := d.JetStream.PublishMsg(ctx, m, opts...)
+	if m.Header.Get(headerKind) != string(kindDo) || err != nil {
+		return ack, err
+	}
+	d.proxy.set(silent)
+	return nil, context.DeadlineExceeded
+}
+
+// A call that does not know whether its do record was stored does not lead, and frees the
+// key, for a process that would have to wait for the lease to run out.
+func TestCallGivesUp(t *testing.T) {
+	e := startServer(t)
+	proxy := startProxy(t, e.nodes[0].url)
+	_, js := connect(t, proxy.url())
+	_, other := connect(t, e.urls()...)
+	f := fleet{a: newGroup(t, js, Config{}), b: newGroup(t, other, Config{})}
+	f.a.engine.js = deafened{js, proxy}
+	assert.Zero(t, ledToken(t, f.a, "key"))
+	proxy.set(intact)
 	eventually(t, "the record is withdrawn", func() bool {
 		last, err := f.b.engine.last(t.Context(), hashOf("key"))
 		return err == nil && last.kind != kindDo
@@ -668,7 +685,7 @@ func TestResultIsRejected(t *testing.T) {
 	want := result{g.value(1), nil, true}
 	assert.Equal(t, want, receive(t, first))
 	assert.Equal(t, want, receive(t, second))
-	assert.False(t, f.a.down.Load())
+	assert.Nil(t, f.a.down.Load())
 	assert.Equal(t, result{"next", nil, false}, receive(t, do(t.Context(), f.b, "key", returning("next"))))
 }
 

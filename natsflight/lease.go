@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -125,7 +126,7 @@ func (l *lease) handOver(r record, sure bool, landing *landing) {
 		if first {
 			landing.set(seq, sent.Add(life), refused)
 		}
-		if err == nil || refused || errors.As(err, new(*jetstream.APIError)) {
+		if err == nil || refused || errors.As(err, new(*jetstream.APIError)) || errors.Is(err, nats.ErrMaxPayload) {
 			return
 		}
 		f.group.trip()

@@ -3,6 +3,7 @@ package natsflight
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -15,7 +16,7 @@ const (
 	kindDo    kind = "do"    // the flight is in progress; renewals are published anew
 	kindValue kind = "value" // it has landed with the payload as its result
 	kindError kind = "error" // it has landed with an error, a panic or a Goexit
-	kindLarge kind = "large" // its result was larger than Config.MaxResult
+	kindLarge kind = "large" // its result had more bytes than the limit; the payload is both
 	kindGone  kind = "gone"  // it has ended without a result, or has not begun
 )
 
@@ -71,15 +72,16 @@ func (r record) lands(id string) bool {
 }
 
 // outcome returns what waiters get from the record of a flight that has landed.
-func (r record) outcome(limit int) (outcome, error) {
+func (r record) outcome() (outcome, error) {
 	out := outcome{shared: true}
 	switch r.kind {
 	case kindValue:
 		out.value = r.data
 		return out, nil
 	case kindLarge:
-		size, _ := strconv.Atoi(string(r.data))
-		return out, &TooLargeError{Size: size, Limit: limit}
+		var e TooLargeError
+		_, _ = fmt.Sscan(string(r.data), &e.Size, &e.Limit)
+		return out, &e
 	default:
 		return out, &RemoteError{Process: r.process, Text: string(r.data)}
 	}

@@ -3,16 +3,19 @@ package natsflight
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"time"
 )
-
-// errDown is the cause of ErrUnavailable while a probe is running.
-var errDown = errors.New("it has not answered for a while")
 
 // runOffline is what a call does if the engine is out of reach because of cause. Calls of
 // a key share one flight in this process; g.calls has only those that are not shut out.
 func (c *call) runOffline(cause error) (outcome, error) {
 	g := c.group
-	g.trip()
+	if errors.Is(cause, errFull) {
+		g.sayFull(cause)
+	} else {
+		g.trip()
+	}
 	if g.config.OnOutage == Fail {
 		return outcome{}, unavailable(cause)
 	}
@@ -27,20 +30,40 @@ func (c *call) runOffline(cause error) (outcome, error) {
 	return outcome{v, shared}, err
 }
 
-// trip makes new calls run without the engine, until a probe has reached it.
+// trip makes a probe find out whether the engine is out of reach.
 func (g *Group) trip() {
-	if g.down.CompareAndSwap(false, true) {
+	if g.probing.CompareAndSwap(false, true) {
 		g.tasks.Go(g.probe)
 	}
 }
 
-// probe tries the engine until it works.
+// probe tries the engine until it works. From the first failure on, calls run without it.
 func (g *Group) probe() {
-	for g.ctx.Err() == nil {
-		if _, err := g.engine.open(g.ctx); err == nil {
-			g.down.Store(false)
+	defer g.probing.Store(false)
+	for wait := beat; ; wait = min(2*wait, attempt) {
+		err := g.engine.reach(g.ctx)
+		if g.ctx.Err() != nil {
 			return
 		}
-		pause(g.ctx, beat)
+		was := g.down.Load()
+		if err == nil {
+			if g.down.Store(nil); was != nil {
+				g.config.Log.Info("natsflight: works with the engine again", "stream", g.config.Stream)
+			}
+			return
+		}
+		if was == nil || (*was).Error() != err.Error() {
+			g.config.Log.Warn("natsflight: works without the engine", "stream", g.config.Stream, "cause", err)
+		}
+		g.down.Store(&err)
+		pause(g.ctx, wait/2+rand.N(wait/2)) // processes that were cut off together do not ask together
+	}
+}
+
+// sayFull says, at most once a minute, that the stream is full.
+func (g *Group) sayFull(cause error) {
+	now := time.Now().Unix()
+	if last := g.fullSaid.Load(); now-last >= 60 && g.fullSaid.CompareAndSwap(last, now) {
+		g.config.Log.Warn("natsflight: calls run without the engine", "stream", g.config.Stream, "cause", cause)
 	}
 }

@@ -179,7 +179,8 @@ func (e *servers) leader(js jetstream.JetStream, stream string) (leader int) {
 	return leader
 }
 
-// serve is what the process of a node does, until its standard input ends.
+// serve is what the process of a node does, until its standard input ends. The command
+// "max_payload BYTES" changes its configuration.
 func serve(settings string) {
 	var s serverSettings
 	must(json.Unmarshal([]byte(settings), &s))
@@ -202,7 +203,12 @@ func serve(settings string) {
 		must(fmt.Errorf("node %s is not ready", s.Name))
 	}
 	fmt.Println("ready", srv.ClientURL())
-	for range commands() {
+	for command := range commands() {
+		changed := options.Clone()
+		_, err := fmt.Sscanf(command, "max_payload %d", &changed.MaxPayload)
+		must(err)
+		must(srv.ReloadOptions(changed))
+		fmt.Println(command)
 	}
 	os.Exit(0)
 }
@@ -218,7 +224,7 @@ func connect(t *testing.T, urls ...string) (*nats.Conn, jetstream.JetStream) {
 
 func dial(urls ...string) (*nats.Conn, jetstream.JetStream, error) {
 	nc, err := nats.Connect(strings.Join(urls, ","), nats.DontRandomize(), nats.IgnoreDiscoveredServers(),
-		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.Timeout(timeout), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		return nil, nil, err
