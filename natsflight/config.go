@@ -11,7 +11,7 @@ import (
 	"unicode"
 )
 
-// An Outage says what Do does while the engine cannot be asked.
+// An Outage says what Do does while the engine cannot be asked, or has no room.
 type Outage int
 
 const (
@@ -51,7 +51,8 @@ type Config struct {
 	// that begins after the flight has landed does not get the result. Default: 1 s.
 	ResultLife time.Duration
 
-	// OnOutage says what Do does while the engine cannot be asked. Default: RunLocally.
+	// OnOutage says what Do does while the engine cannot be asked, or has no room. Default:
+	// RunLocally.
 	OnOutage Outage
 
 	// MaxResult is the largest result, in bytes, that fn may return. It is at most what

@@ -10,8 +10,8 @@ var (
 	// lease: another process may run fn for the key.
 	ErrLeaseLost = errors.New("natsflight: the lease was lost")
 
-	// ErrUnavailable is what Do returns while the engine is out of reach, if
-	// Config.OnOutage is Fail; what Forget returns if it cannot ask the leader; and what
+	// ErrUnavailable is what Do returns while the engine is out of reach, or has no room for
+	// a flight, if Config.OnOutage is Fail; what Forget returns if it cannot ask the leader; and what
 	// New returns. It is wrapped together with the cause.
 	ErrUnavailable = errors.New("natsflight: the engine is unavailable")
 

@@ -403,24 +403,26 @@ func awaitSent(t *testing.T, nc *nats.Conn, messages uint64) {
 }
 
 // lead makes a call that leads a flight of the fleet, and returns its fn. The call is
-// made again if the engine did not answer it in time.
-func lead(t *testing.T, g *Group, key, name string) (*gate, <-chan result) {
+// made again if the engine did not answer it in time: not at once, as calls that run
+// without the engine would keep a busy machine from answering.
+func lead(t *testing.T, g *Group, key, name string) (fn *gate, returned <-chan result) {
 	t.Helper()
-	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); {
-		fn := newGate(t, name)
-		returned := do(t.Context(), g, key, fn.fn)
+	eventually(t, "the call leads", func() bool {
+		fn = newGate(t, name)
+		returned = do(t.Context(), g, key, fn.fn)
 		select {
 		case token := <-fn.led:
 			if token != 0 {
-				return fn, returned
+				return true
 			}
 			fn.open()
 			receive(t, returned)
 		case <-returned:
+		case <-time.After(timeout):
 		}
-	}
-	t.Fatal("the call does not lead")
-	return nil, nil
+		return false
+	})
+	return fn, returned
 }
 
 // share reports whether the Groups have one flight for the key, and b, whose connection

@@ -120,6 +120,42 @@ func TestStoreLosesRecords(t *testing.T) {
 	assert.Greater(t, leads(), newest)
 }
 
+// Someone makes the stream anew, and its sequence begins before the tokens that a process
+// has seen, by far. The process says so, and does not lead. One that has seen none does.
+func TestStreamGoesBack(t *testing.T) {
+	e := startServer(t)
+	_, js := connect(t, e.urls()...)
+	g := newGroup(t, js, Config{OnOutage: Fail})
+	assert.NotZero(t, ledToken(t, g, "key"))
+	g.tasks.Wait()
+	require.NoError(t, js.DeleteStream(t.Context(), streamOf(t)))
+	c := byHand(t, streamOf(t), 1)
+	c.FirstSeq = 1
+	_, err := js.CreateStream(t.Context(), c)
+	require.NoError(t, err)
+	eventually(t, "the process says what is wrong", func() bool {
+		got := receive(t, do(t.Context(), g, "key", returning("value")))
+		require.ErrorIs(t, got.err, ErrUnavailable)
+		return strings.Contains(got.err.Error(), "it must not go back")
+	})
+	assert.NotZero(t, ledToken(t, newGroup(t, js, Config{}), "key"))
+}
+
+// A purge takes the leases of the flights in progress.
+func TestPurge(t *testing.T) {
+	f := newFleet(t, startServer(t), Config{Lease: time.Second})
+	fn := newGate(t, "purged")
+	first := do(t.Context(), f.a, "key", fn.fn)
+	token := receive(t, fn.led)
+	s, err := f.b.engine.js.Stream(t.Context(), f.b.config.Stream)
+	require.NoError(t, err)
+	require.NoError(t, s.Purge(t.Context()))
+	assert.Equal(t, ErrLeaseLost, receive(t, fn.ended))
+	fn.open()
+	assert.Equal(t, fn.value(2), receive(t, first).v)
+	assert.Greater(t, receive(t, fn.led), token)
+}
+
 // The operator lowers max_payload while a function runs. Its result is too large then, for
 // all callers, and no one waits.
 func TestMaxPayloadIsLowered(t *testing.T) {
