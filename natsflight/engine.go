@@ -50,16 +50,15 @@ func (e *engine) results(hash string) string { return e.config.Stream + ".r." + 
 // each time. An answer may be lost while the connection is made anew, and a node whose disk
 // is full may answer before the one that knows.
 func insist(ctx context.Context, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
-	defer cancel()
+	end := time.Now().Add(attempt)
 	for patience := beat; ; patience *= 2 {
-		limited, cancel := context.WithTimeout(ctx, patience)
+		limited, cancel := context.WithTimeout(ctx, min(patience, time.Until(end)))
 		err := try(limited)
 		cancel()
 		if err == nil || !passing(err) {
 			return err
 		}
-		if pause(ctx, beat/10); ctx.Err() != nil {
+		if pause(ctx, beat/10); ctx.Err() != nil || !time.Now().Before(end) {
 			return err
 		}
 	}
@@ -119,10 +118,8 @@ func (e *engine) begin(ctx context.Context, hash string, r record, expected uint
 
 // publish makes r the last record of the key for the time of life, if the sequence of the
 // one before is expected, or 0 if there is none. It returns the sequence of r, or
-// errRefused and the record that the key has instead.
+// errRefused and the record that the key has instead. ctx limits it.
 func (e *engine) publish(ctx context.Context, hash string, r record, expected uint64, life time.Duration) (uint64, record, error) {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
-	defer cancel()
 	for {
 		ack, err := e.js.PublishMsg(ctx, r.message(e.subject(hash)),
 			jetstream.WithExpectLastSequencePerSubject(expected), jetstream.WithMsgTTL(life), jetstream.WithRetryAttempts(0))
@@ -147,9 +144,7 @@ func (e *engine) publish(ctx context.Context, hash string, r record, expected ui
 
 // refused reports whether err is an answer that the last record is not the expected one.
 func refused(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+	return coded(err, jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // last returns the last record of a key, or the zero record. It asks the stream's leader.

@@ -48,7 +48,7 @@ func (l *lease) keep(ctx context.Context) {
 			return
 		}
 		sent := time.Now()
-		limited, cancel := context.WithDeadline(ctx, l.until)
+		limited, cancel := context.WithTimeout(ctx, min(attempt, time.Until(l.until)))
 		_, err := l.publish(limited, f.do, life)
 		cancel()
 		switch {
