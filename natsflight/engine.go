@@ -106,7 +106,7 @@ func (e *engine) begin(ctx context.Context, hash string, r record, expected uint
 		_ = e.measure(ctx) // so that later calls know
 		return 0, record{}, fmt.Errorf("%w: %w", errFull, err)
 	case errors.Is(err, errRefused) && other.id == r.id:
-		token, err = other.seq, nil
+		token = other.seq
 	case err != nil:
 		return 0, other, err
 	}
