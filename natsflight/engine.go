@@ -51,6 +51,7 @@ func (e *engine) results(hash string) string { return e.config.Stream + ".r." + 
 // is full may answer before the one that knows.
 func insist(ctx context.Context, try func(context.Context) error) error {
 	end := time.Now().Add(attempt)
+	var failure error // the last one that says more than that there was no answer
 	for patience := beat; ; patience *= 2 {
 		limited, cancel := context.WithTimeout(ctx, min(patience, time.Until(end)))
 		err := try(limited)
@@ -58,8 +59,11 @@ func insist(ctx context.Context, try func(context.Context) error) error {
 		if err == nil || !passing(err) {
 			return err
 		}
+		if failure == nil || !errors.Is(err, context.DeadlineExceeded) {
+			failure = err
+		}
 		if pause(ctx, beat/10); ctx.Err() != nil || !time.Now().Before(end) {
-			return err
+			return failure
 		}
 	}
 }
