@@ -52,8 +52,7 @@ func (g *Group) serve(m *nats.Msg) {
 // result yet.
 func (f *flight) answer(q question) answer {
 	if q == askForget {
-		f.forgotten.Store(true)
-		f.shutOut()
+		f.forget()
 	}
 	switch {
 	case f.forgotten.Load():
@@ -63,6 +62,13 @@ func (f *flight) answer(q question) answer {
 	}
 	f.joined.Store(true)
 	return flying
+}
+
+// forget makes no more calls join f. Its fn goes on for those that have joined it, and needs
+// no lease.
+func (f *flight) forget() {
+	f.forgotten.Store(true)
+	f.shutOut()
 }
 
 // lead runs fn for f, whose do record was sent at the time sent and has the sequence seq.

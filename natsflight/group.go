@@ -177,19 +177,20 @@ func (g *Group) bound(ctx context.Context) (bound context.Context, cancel func()
 // flight of key, even if one is in progress. Calls that have joined that flight still
 // get its result. A flight that another process runs without the engine is not forgotten.
 //
-// If the engine or the flight's leader does not answer, Forget returns [ErrUnavailable],
-// wrapped with the cause: calls in other processes may still join the flight. Forget
-// returns ctx's error if ctx ends, and [ErrClosed] after Close.
+// If the engine does not answer, Forget returns [ErrUnavailable], wrapped with the cause:
+// calls may still join the flight. If the process of the flight's leader is connected and
+// does not answer, Forget returns ErrUnavailable, too: calls in that process may still
+// join the flight. If that process cannot be reached, Forget returns nil, because it is
+// most likely dead. If it is only cut off, calls in it may join the flight until its next
+// renewal, which is refused. Forget returns ctx's error if ctx ends, and [ErrClosed] after
+// Close.
 func (g *Group) Forget(ctx context.Context, key string) error {
 	if g.ctx.Err() != nil {
 		return ErrClosed
 	}
+	err := g.free(ctx, hashOf(key))
+	g.calls.Forget(key) // only now: a call that has begun meanwhile may have joined the flight
 	g.offline.Forget(key)
-	g.calls.Forget(key)
-	rec, err := g.engine.last(ctx, hashOf(key))
-	if err == nil && rec.kind == kindDo {
-		_, err = g.engine.ask(ctx, rec, askForget)
-	}
 	switch {
 	case err == nil:
 		return nil
@@ -198,6 +199,31 @@ func (g *Group) Forget(ctx context.Context, key string) error {
 	default:
 		return unavailable(err)
 	}
+}
+
+// free takes the key from the flight that has it. What it reads may be outdated, and a
+// leader that seems to be dead may come back. Only a record that the stream accepts in place
+// of what was read proves that no call joins a flight that was in progress. An end that was
+// read is published again, because a waiter may have missed it.
+func (g *Group) free(ctx context.Context, hash string) error {
+	last, err := g.engine.last(ctx, hash)
+	for err == nil {
+		end, mute := last, error(nil)
+		if last.kind == kindDo {
+			_, mute = g.engine.ask(ctx, last, askForget)
+		}
+		if last.kind == kindDo || last.seq == 0 {
+			end = last.forgotten()
+		}
+		_, last, err = g.engine.publish(ctx, hash, end, last.seq, g.config.ResultLife)
+		switch {
+		case err == nil:
+			return mute
+		case errors.Is(err, errRefused):
+			err = nil
+		}
+	}
+	return err
 }
 
 // Close ends the Group: the contexts of its functions end with ErrClosed as their cause,

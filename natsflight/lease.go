@@ -44,7 +44,7 @@ func (l *lease) keep(ctx context.Context) {
 	wait := life / 3
 	for {
 		pause(ctx, min(wait, time.Until(l.until)))
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || f.forgotten.Load() {
 			return
 		}
 		sent := time.Now()
@@ -55,7 +55,7 @@ func (l *lease) keep(ctx context.Context) {
 		case err == nil:
 			l.until, wait = sent.Add(life), life/3
 		case errors.Is(err, errRefused), !time.Now().Before(l.until):
-			l.lost = !f.forgotten.Load() // a forgotten flight needs no lease
+			l.lost = !f.forgotten.Load()
 			return
 		default:
 			wait = beat
@@ -64,20 +64,26 @@ func (l *lease) keep(ctx context.Context) {
 }
 
 // publish replaces the do record by r. It returns errRefused if the do record is no
-// longer the last of its key.
+// longer the last of its key. If the flight has been forgotten, it learns that then.
 func (l *lease) publish(ctx context.Context, r record, life time.Duration) (uint64, error) {
+	f := l.flight
 	for {
-		seq, last, err := l.flight.group.engine.publish(ctx, l.flight.hash, r, l.seq, life)
+		seq, last, err := f.group.engine.publish(ctx, f.hash, r, l.seq, life)
 		switch {
 		case err == nil:
 			l.seq = seq
 			return seq, nil
-		case !errors.Is(err, errRefused) || last.id != l.flight.do.id:
+		case !errors.Is(err, errRefused):
 			return 0, err
-		case last.kind != kindDo: // it was r, and the answer did not arrive
-			return last.seq, nil
+		case last.id == f.do.id && last.kind == kindDo:
+			l.seq = last.seq // a renewal whose answer did not arrive
+			continue
+		case last.id == f.do.id && last.kind == r.kind:
+			return last.seq, nil // r itself, whose answer did not arrive
+		case last.forgets(f.do.id):
+			f.forget()
 		}
-		l.seq = last.seq // it was a renewal whose answer did not arrive
+		return 0, err
 	}
 }
 
@@ -114,8 +120,13 @@ func (l *lease) land(r record) bool {
 // attempt to store it settles landing.
 func (l *lease) handOver(r record, sure bool, landing *landing) {
 	f, life := l.flight, l.flight.group.config.ResultLife
-	if sure && f.joined.Load() {
-		_ = f.group.engine.hand(f.hash, r) // fails only if the connection is closed
+	hand := func() {
+		if f.joined.Load() {
+			_ = f.group.engine.hand(f.hash, r) // fails only if the connection is closed
+		}
+	}
+	if sure {
+		hand()
 	}
 	for first := true; ; first = false {
 		sent := time.Now()
@@ -123,8 +134,11 @@ func (l *lease) handOver(r record, sure bool, landing *landing) {
 		seq, err := l.publish(ctx, r, life)
 		cancel()
 		refused := errors.Is(err, errRefused)
+		if refused && !sure && f.forgotten.Load() { // by a process that could not reach this one
+			hand()
+		}
 		if first {
-			landing.set(seq, sent.Add(life), refused)
+			landing.set(seq, sent.Add(life), refused && !f.forgotten.Load())
 		}
 		if err == nil || refused || errors.As(err, new(*jetstream.APIError)) || errors.Is(err, nats.ErrMaxPayload) {
 			return

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 )
 
 // A kind says what a record of the stream means.
@@ -18,6 +19,10 @@ const (
 	kindError kind = "error" // it has landed with an error, a panic or a Goexit
 	kindLarge kind = "large" // its result had more bytes than the limit; the payload is both
 	kindGone  kind = "gone"  // it has ended without a result, or has not begun
+
+	// No call joins the flight whose ID is the payload. The record has an ID of its own:
+	// another process than the leader's may have published it.
+	kindForgotten kind = "forgotten"
 )
 
 // A record is what the stream has of a key: its latest flight. The zero record means
@@ -69,6 +74,16 @@ type outcome struct {
 // waiters.
 func (r record) lands(id string) bool {
 	return r.id == id && (r.kind == kindValue || r.kind == kindError || r.kind == kindLarge)
+}
+
+// forgotten returns the record that frees the key from the flight of r.
+func (r record) forgotten() record {
+	return record{kind: kindForgotten, id: nuid.Next(), data: []byte(r.id)}
+}
+
+// forgets reports whether r frees its key from the flight with this ID.
+func (r record) forgets(id string) bool {
+	return r.kind == kindForgotten && string(r.data) == id
 }
 
 // outcome returns what waiters get from the record of a flight that has landed.
