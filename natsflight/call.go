@@ -2,77 +2,60 @@ package natsflight
 
 import (
 	"context"
-	"errors"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
 // A call is made to the fleet on behalf of callers of one key in this process. It leads
-// a flight of the fleet, or waits for one.
+// a flight of the fleet, joins one that this process leads, or waits for another process's.
 type call struct {
 	group *Group
 	key   string
 	hash  string // of key, in subjects
 	fn    func(ctx context.Context, token uint64) ([]byte, error)
 
-	callers context.Context // ends when they have left
-	shut    sync.Once       // for shutOut
+	shut sync.Once // for shutOut
 }
 
-// run returns what the callers get. Each turn of its loop begins with the last record of
-// the key, as far as this process knows it.
+// An ending is what a call gets from a flight.
+type ending struct {
+	outcome
+	err    error
+	next   *record // of the key: the call must look for another flight; nil if it need not
+	outage error   // why the engine could not be asked, or nil
+}
+
+// look makes a call look for another flight, from the last record of the key on.
+func look(last record) ending { return ending{next: &last} }
+
+// run returns what the callers get, until ctx ends. Each turn of its loop begins with the
+// last record of the key, as far as this process knows it.
 func (c *call) run(ctx context.Context) (outcome, error) {
 	g := c.group
 	if g.ctx.Err() != nil {
 		return outcome{}, ErrClosed
 	}
 	if down := g.down.Load(); down != nil {
-		return c.runOffline(*down)
+		return c.runOffline(ctx, *down)
 	}
 	last := record{seq: g.landings.last(ctx, c.hash)}
 	for {
+		var end ending
 		if last.kind == kindDo {
-			end, joined, err := c.wait(ctx, last)
-			switch {
-			case ctx.Err() != nil:
-				return outcome{}, context.Cause(ctx)
-			case err != nil:
-				return c.runOffline(err)
-			case joined && end.lands(last.id):
-				return end.outcome()
-			case end.kind == kindDo && end.id != last.id:
-				last = end
-				continue
-			}
-			last = end // the flight has ended, or its leader is dead or has given it up
+			end = c.join(ctx, last)
+		} else {
+			end = c.lead(ctx, last.seq)
 		}
-
-		f := c.register(ctx)
-		sent := time.Now()
-		seq, other, err := g.engine.begin(ctx, c.hash, f.do, last.seq)
-		switch {
-		case err == nil:
-			out, err, held := f.lead(ctx, seq, sent)
-			if held {
-				return out, err
-			}
-			last = record{}
-			continue
-		case errors.Is(err, errRefused):
-			g.flights.Delete(f.do.id)
-			last = other
-			continue
-		case errors.Is(err, errFull):
-			g.flights.Delete(f.do.id)
-			return c.runOffline(err)
+		switch why := g.why(ctx); {
+		case why != nil:
+			return outcome{}, why
+		case end.outage != nil:
+			return c.runOffline(ctx, end.outage)
+		case end.next == nil:
+			return end.outcome, end.err
 		}
-		f.withdraw(last.seq)
-		if ctx.Err() != nil {
-			return outcome{}, context.Cause(ctx)
-		}
-		return c.runOffline(err)
+		last = *end.next
 	}
 }
 
@@ -91,7 +74,7 @@ func (c *call) nest(ctx context.Context, f *flight) context.Context {
 // called in.
 func (n nested) refuses(ctx context.Context) bool {
 	f, ok := ctx.Value(n).(*flight)
-	return ok && !f.forgotten.Load() && !f.landing.Load()
+	return ok && !f.forgotten.Load() && !f.over.Load()
 }
 
 // shutOut makes callers of this process that come from now on begin another call. They
@@ -100,23 +83,57 @@ func (c *call) shutOut() {
 	c.shut.Do(func() { c.group.calls.Forget(c.key) })
 }
 
-// wait waits until the flight of r has ended, and returns the record that ended it, or
-// the one that the key has now. It returns r, or a renewal of it, if the key is free to be
-// taken from it: its leader is dead, or has given it up. joined reports whether the leader
-// has let this call join the flight. If not, the result is not for this call.
-func (c *call) wait(ctx context.Context, r record) (end record, joined bool, err error) {
-	g := c.group
+// lead makes the call lead a flight, if the last record of the key has the sequence expected.
+func (c *call) lead(ctx context.Context, expected uint64) ending {
+	f := c.register(ctx)
+	return c.board(ctx, f.do.id, func(ctx context.Context) ending { return f.fly(ctx, expected) })
+}
+
+// join makes the call share r's flight, or wait until it has ended.
+func (c *call) join(ctx context.Context, r record) ending {
 	c.shutOut()
+	if f, ok := c.group.leading.Load(r.id); ok && f.(*flight).state() == flying {
+		return c.board(ctx, r.id, landed)
+	}
+	return c.wait(ctx, r)
+}
+
+// landed is what a call gets from a flight that lands before the call is on it.
+func landed(context.Context) ending { return look(record{}) }
+
+// board puts the call on the flight with this ID, which this process leads. It leaves when ctx
+// ends. If the flight is not in progress, the call begins it with fly.
+func (c *call) board(ctx context.Context, id string, fly func(context.Context) ending) ending {
+	end, _, shared := c.group.flights.DoContext(ctx, id, func(ctx context.Context) (ending, error) {
+		return fly(ctx), nil
+	})
+	end.shared = end.shared || shared
+	return end
+}
+
+// wait waits until r's flight, which another process leads, has ended. If the key is free to
+// be taken from the flight, because its leader is dead or has given it up, the call need not
+// wait. The result is for the call only if the leader has let it join the flight.
+func (c *call) wait(ctx context.Context, r record) ending {
+	g := c.group
 	state, _ := g.engine.ask(ctx, r, askState)
 	switch state {
 	case forgotten, unknown, dead:
-		return r, false, nil
+		return look(record{seq: r.seq})
 	}
-	joined = state == flying
-	end, err, _ = g.watches.DoContext(ctx, r.id, func(ctx context.Context) (record, error) {
+	end, err, _ := g.watches.DoContext(ctx, r.id, func(ctx context.Context) (record, error) {
 		return g.watch(ctx, c.hash, r)
 	})
-	return end, joined, err
+	switch {
+	case err != nil:
+		return ending{outage: err}
+	case state == flying && end.lands(r.id):
+		out, err := end.outcome()
+		return ending{outcome: out, err: err}
+	case end.kind == kindDo && end.id != r.id:
+		return look(end)
+	}
+	return look(record{seq: end.seq}) // the flight has ended, or its leader is dead or has given it up
 }
 
 // watch waits for the end of r's flight, on behalf of all calls of this process that wait

@@ -12,29 +12,33 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// A flight is led by this process, or is about to be.
+// A flight is led by this process, or is about to be. Those of its callers that are in this
+// process, in one call or several, are the callers of a flight of g.flights under its ID.
 type flight struct {
-	*call                      // whose fn it runs
-	do         record          // its record while fn runs
-	ctx        context.Context // ends when its callers have left
-	reconnects uint64          // of the connection, before the flight began
+	*call             // whose fn it runs
+	do         record // its record while fn runs
+	reconnects uint64 // of the connection, before the flight began
 
-	joined    atomic.Bool // by a call that asked
+	ctx  context.Context         // for fn
+	stop context.CancelCauseFunc // ends ctx
+
+	joined    atomic.Bool // by a call of another process
 	forgotten atomic.Bool
-	landing   atomic.Bool
+	over      atomic.Bool // it is landing, or has been given up
 }
 
 // register returns a new flight for c, and makes it known to serve. The caller must
-// delete it from g.flights.
+// delete it from g.leading. fn's context gets the values of ctx.
 func (c *call) register(ctx context.Context) *flight {
 	g := c.group
 	f := &flight{
 		call:       c,
 		do:         record{kind: kindDo, id: nuid.Next(), leader: g.inbox, process: g.config.Process},
-		ctx:        ctx,
 		reconnects: g.engine.reconnects(),
 	}
-	g.flights.Store(f.do.id, f)
+	ctx, f.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	f.ctx = c.nest(ctx, f)
+	g.leading.Store(f.do.id, f)
 	return f
 }
 
@@ -42,25 +46,33 @@ func (c *call) register(ctx context.Context) *flight {
 func (g *Group) serve(m *nats.Msg) {
 	q, id, _ := strings.Cut(string(m.Data), " ")
 	state := unknown
-	if f, ok := g.flights.Load(id); ok {
+	if f, ok := g.leading.Load(id); ok {
 		state = f.(*flight).answer(question(q))
 	}
 	_ = m.Respond([]byte(state)) // if it fails, the asker gets no answer
 }
 
-// answer answers q. The flight may be joined until it begins to land: no caller has its
-// result yet.
+// answer answers q, which a process asks on behalf of a call.
 func (f *flight) answer(q question) answer {
 	if q == askForget {
 		f.forget()
 	}
+	state := f.state()
+	if state == flying {
+		f.joined.Store(true)
+	}
+	return state
+}
+
+// state returns the state of f. Calls may join it until it begins to land: no caller has its
+// result yet.
+func (f *flight) state() answer {
 	switch {
 	case f.forgotten.Load():
 		return forgotten
-	case f.landing.Load() || f.ctx.Err() != nil:
+	case f.over.Load() || f.ctx.Err() != nil:
 		return tooLate
 	}
-	f.joined.Store(true)
 	return flying
 }
 
@@ -71,12 +83,31 @@ func (f *flight) forget() {
 	f.shutOut()
 }
 
+// fly is what f does in its process. It begins if the last record of the key has the sequence
+// expected. ctx ends when the callers in this process have left.
+func (f *flight) fly(ctx context.Context, expected uint64) ending {
+	g := f.group
+	defer f.stop(nil)
+	defer context.AfterFunc(ctx, func() { f.stop(g.why(ctx)) })()
+	sent := time.Now()
+	seq, last, err := g.engine.begin(context.Background(), f.hash, f.do, expected)
+	switch {
+	case err == nil:
+		return f.lead(seq, sent)
+	case errors.Is(err, errRefused):
+		g.leading.Delete(f.do.id)
+		return look(last)
+	case errors.Is(err, errFull):
+		g.leading.Delete(f.do.id)
+		return ending{outage: err}
+	}
+	f.withdraw(expected)
+	return ending{outage: err}
+}
+
 // lead runs fn for f, whose do record was sent at the time sent and has the sequence seq.
-// If the flight has lost its lease, held is false, and the result must not be used.
-func (f *flight) lead(ctx context.Context, seq uint64, sent time.Time) (out outcome, err error, held bool) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	l := f.hold(seq, sent, func() { cancel(ErrLeaseLost) })
+func (f *flight) lead(seq uint64, sent time.Time) ending {
+	l := f.hold(seq, sent)
 	returned := false
 	defer func() {
 		if returned {
@@ -93,14 +124,20 @@ func (f *flight) lead(ctx context.Context, seq uint64, sent time.Time) (out outc
 			panic(p)
 		}
 	}()
-	v, err := f.fn(f.nest(ctx, f), seq)
+	var v []byte
+	err := f.ctx.Err()
+	if err == nil { // a caller is left
+		v, err = f.fn(f.ctx, seq)
+	}
 	returned = true
 	r, err := f.end(v, err)
 	if err != nil {
 		v = nil
 	}
-	held = l.land(r)
-	return outcome{v, f.joined.Load()}, err, held
+	if !l.land(r) {
+		return look(record{})
+	}
+	return ending{outcome: outcome{v, f.joined.Load()}, err: err}
 }
 
 // end returns the record with which f ends, and the error for its callers, if fn returns
@@ -122,20 +159,22 @@ func (f *flight) end(v []byte, err error) (record, error) {
 	return r, err
 }
 
-// giveUp makes calls of all processes look for another flight: f has lost its lease.
-func (f *flight) giveUp() {
+// giveUp ends fn's context, and makes calls of all processes look for another flight: f has
+// lost its lease.
+func (f *flight) giveUp(cause error) {
+	f.over.Store(true)
 	f.shutOut()
-	f.group.flights.Delete(f.do.id)
+	f.group.leading.Delete(f.do.id)
+	f.stop(cause)
 }
 
-// withdraw frees the key if f's do record was stored after all: its call has given up
-// before it knew.
+// withdraw frees the key if f's do record was stored after all: its outcome is unknown.
 func (f *flight) withdraw(expected uint64) {
 	g, r := f.group, f.do
 	r.kind = kindGone
-	g.flights.Delete(r.id)
+	g.leading.Delete(r.id)
 	g.tasks.Go(func() {
-		ctx, cancel := context.WithTimeout(g.ctx, attempt)
+		ctx, cancel := context.WithTimeout(context.Background(), attempt)
 		defer cancel()
 		l := &lease{flight: f, seq: expected}
 		_, _ = l.publish(ctx, r, g.config.ResultLife) // else the record stays for a lease

@@ -37,7 +37,7 @@ func TestCutOffLeaderLearnsThatItIsForgotten(t *testing.T) {
 	first := p.lead1()
 	p.forgetCutOff()
 	eventually(t, "the leader learns of it", func() (learned bool) {
-		p.g1.flights.Range(func(_, f any) bool {
+		p.g1.leading.Range(func(_, f any) bool {
 			learned = f.(*flight).forgotten.Load()
 			return true
 		})
@@ -123,7 +123,7 @@ func TestLeaderKnowsItsOwnRecords(t *testing.T) {
 		"forgotten":       {func(r record) record { return r.forgotten() }, errRefused, true},
 		"other forgotten": {func(r record) record { r.id = "other"; return r.forgotten() }, errRefused, false},
 	} {
-		c := &call{group: g, key: name, hash: hashOf(name), callers: t.Context()}
+		c := &call{group: g, key: name, hash: hashOf(name)}
 		f := c.register(t.Context())
 		seq, _, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
 		require.NoError(t, err)
@@ -133,6 +133,6 @@ func TestLeaderKnowsItsOwnRecords(t *testing.T) {
 		_, err = l.publish(t.Context(), value(f, "value"), g.config.ResultLife)
 		assert.Equal(t, test.want, err, name)
 		assert.Equal(t, test.forgotten, f.forgotten.Load(), name)
-		g.flights.Delete(f.do.id)
+		g.leading.Delete(f.do.id)
 	}
 }

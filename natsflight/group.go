@@ -1,6 +1,7 @@
 package natsflight
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,10 +25,11 @@ type Group struct {
 	serving *nats.Subscription // to inbox
 
 	calls   singleflight.GroupOf[string, outcome] // to the fleet, by key
+	flights singleflight.GroupOf[string, ending]  // that this process leads, by ID
 	watches singleflight.GroupOf[string, record]  // of flights that calls wait for, by ID
 	offline singleflight.GroupOf[string, []byte]  // what runs without the engine, by key
 
-	flights  sync.Map              // those that this process leads: ID -> *flight
+	leading  sync.Map              // the flights that this process is asked about: ID -> *flight
 	landings landings              // the latest of this process
 	down     atomic.Pointer[error] // why the engine is out of reach; nil if it is not, as far as known
 	probing  atomic.Bool           // a probe is running
@@ -155,7 +157,7 @@ func (g *Group) Do(ctx context.Context, key string, fn func(ctx context.Context,
 		return nil, singleflight.ErrDeadlock, false
 	}
 	out, err, shared := g.calls.DoContext(ctx, key, func(ctx context.Context) (outcome, error) {
-		c := &call{group: g, key: key, hash: hashOf(key), fn: fn, callers: ctx}
+		c := &call{group: g, key: key, hash: hashOf(key), fn: fn}
 		ctx, cancel := g.bound(ctx)
 		defer cancel()
 		return c.run(ctx)
@@ -163,14 +165,22 @@ func (g *Group) Do(ctx context.Context, key string, fn func(ctx context.Context,
 	return out.value, err, shared || out.shared
 }
 
-// bound returns a context that ends with ctx, and with ErrClosed when g is closed.
+// bound returns a context that has the values of ctx, ends with it, and ends with ErrClosed
+// when g is closed, even if that is what ends ctx.
 func (g *Group) bound(ctx context.Context) (bound context.Context, cancel func()) {
-	bound, end := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(g.ctx, func() { end(ErrClosed) })
+	bound, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	why := func() { end(g.why(ctx)) }
+	stop1, stop2 := context.AfterFunc(g.ctx, why), context.AfterFunc(ctx, why)
 	return bound, func() {
-		stop()
+		stop1()
+		stop2()
 		end(nil)
 	}
+}
+
+// why returns why ctx, which ends when g is closed, has ended, or nil.
+func (g *Group) why(ctx context.Context) error {
+	return cmp.Or(context.Cause(g.ctx), context.Cause(ctx))
 }
 
 // Forget makes calls that begin after it has returned, in all processes, begin a new
@@ -255,7 +265,7 @@ func (g *Group) Close(ctx context.Context) error {
 // finish waits until nothing of the closed Group runs any more.
 func (g *Group) finish() {
 	defer close(g.ended)
-	for _, group := range []interface{ Wait(context.Context) error }{&g.calls, &g.watches, &g.offline} {
+	for _, group := range []interface{ Wait(context.Context) error }{&g.calls, &g.flights, &g.watches, &g.offline} {
 		_ = group.Wait(context.Background())
 	}
 	g.tasks.Wait()

@@ -344,7 +344,7 @@ func value(f *flight, v string) record {
 // from it, and never from another flight's record.
 func TestLeaseFindsItsRenewal(t *testing.T) {
 	g := startFleet(t).a
-	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
+	c := &call{group: g, key: "key", hash: hashOf("key")}
 	f := c.register(t.Context())
 	first, _, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
 	require.NoError(t, err)
@@ -493,13 +493,13 @@ func TestLeaseIsLostWithTheKey(t *testing.T) {
 	e := startServer(t)
 	_, js := connect(t, e.urls()...)
 	g := newGroup(t, js, Config{Lease: time.Second})
-	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
+	c := &call{group: g, key: "key", hash: hashOf("key")}
 	f, other := c.register(t.Context()), c.register(t.Context())
 	_, _, err := g.engine.publish(t.Context(), c.hash, other.do, 0, g.config.Lease)
 	require.NoError(t, err)
-	lost := make(chan struct{})
-	l := f.hold(1, time.Now().Add(time.Hour), func() { close(lost) })
-	receive(t, lost)
+	l := f.hold(1, time.Now().Add(time.Hour))
+	receive(t, f.ctx.Done())
+	assert.Equal(t, ErrLeaseLost, context.Cause(f.ctx))
 	assert.False(t, l.land(value(f, "value")))
 }
 
@@ -509,7 +509,7 @@ func TestLandingAfterReconnect(t *testing.T) {
 	g := startFleet(t).a
 	conn := g.engine.js.Conn()
 	for _, taken := range []bool{false, true} {
-		c := &call{group: g, key: fmt.Sprint(taken), hash: hashOf(fmt.Sprint(taken)), callers: t.Context()}
+		c := &call{group: g, key: fmt.Sprint(taken), hash: hashOf(fmt.Sprint(taken))}
 		f := c.register(t.Context())
 		f.reconnects++
 		stored := f.do
@@ -521,7 +521,7 @@ func TestLandingAfterReconnect(t *testing.T) {
 		f.joined.Store(true)
 		waiter, err := conn.SubscribeSync(g.engine.results(c.hash))
 		require.NoError(t, err)
-		l := f.hold(seq, time.Now(), func() {})
+		l := f.hold(seq, time.Now())
 		if taken {
 			l.seq-- // the record of f was the one before
 		}
@@ -545,12 +545,13 @@ func TestLeaseRunsOutByTheClock(t *testing.T) {
 	e := startServer(t)
 	_, js := connect(t, e.urls()...)
 	g := newGroup(t, js, Config{Lease: time.Second})
-	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
+	c := &call{group: g, key: "key", hash: hashOf("key")}
 	f := c.register(t.Context())
 	g.engine.js = refusing{js}
-	sent, lost := time.Now(), make(chan time.Time, 1)
-	l := f.hold(1, sent, func() { lost <- time.Now() })
-	assert.GreaterOrEqual(t, receive(t, lost).Sub(sent), time.Second, "it tries again until then")
+	sent := time.Now()
+	l := f.hold(1, sent)
+	receive(t, f.ctx.Done())
+	assert.GreaterOrEqual(t, time.Since(sent), time.Second, "it tries again until then")
 	assert.False(t, l.land(value(f, "value")))
 	g.engine.js = js
 }
@@ -606,14 +607,10 @@ func TestCallGivesUp(t *testing.T) {
 	assert.Equal(t, result{"value", nil, false}, receive(t, do(t.Context(), f.b, "key", returning("value"))))
 }
 
-// If a flight loses its lease, calls need not wait for its fn, in any process.
-func TestCallsLeaveAFlightThatIsLost(t *testing.T) {
-	f := newFleet(t, startServer(t), Config{Lease: time.Second})
-	lost, next := newGate(t, "lost"), newGate(t, "next")
-	first := do(t.Context(), f.a, "key", lost.fn)
-	receive(t, lost.led)
-	second := f.join(t, "key", next.fn)
-	hash := hashOf("key")
+// takeKey puts another record in place of that of the flight that has the key.
+func (f fleet) takeKey(t *testing.T, key string) {
+	t.Helper()
+	hash := hashOf(key)
 	eventually(t, "the key has another record", func() bool {
 		last, err := f.b.engine.last(t.Context(), hash)
 		if err == nil {
@@ -621,6 +618,16 @@ func TestCallsLeaveAFlightThatIsLost(t *testing.T) {
 		}
 		return err == nil
 	})
+}
+
+// If a flight loses its lease, calls need not wait for its fn, in any process.
+func TestCallsLeaveAFlightThatIsLost(t *testing.T) {
+	f := newFleet(t, startServer(t), Config{Lease: time.Second})
+	lost, next := newGate(t, "lost"), newGate(t, "next")
+	first := do(t.Context(), f.a, "key", lost.fn)
+	receive(t, lost.led)
+	second := f.join(t, "key", next.fn)
+	f.takeKey(t, "key")
 	receive(t, next.led)
 	assert.Equal(t, ErrLeaseLost, receive(t, lost.ended))
 	third := do(t.Context(), f.a, "key", lost.fn)
@@ -735,10 +742,10 @@ func TestCloseHandsOver(t *testing.T) {
 func TestLandingShutsOutItsProcess(t *testing.T) {
 	g := startFleet(t).a
 	_, err, _ := g.calls.DoContext(t.Context(), "key", func(ctx context.Context) (outcome, error) {
-		c := &call{group: g, key: "key", hash: hashOf("key"), callers: ctx}
+		c := &call{group: g, key: "key", hash: hashOf("key")}
 		f := c.register(ctx)
 		assert.Equal(t, flying, f.answer(askState))
-		assert.True(t, f.hold(1, time.Now(), func() {}).land(value(f, "value")))
+		assert.True(t, f.hold(1, time.Now()).land(value(f, "value")))
 		assert.Equal(t, tooLate, f.answer(askState))
 		in := g.calls.InFlight()
 		if assert.Len(t, in, 1) {
@@ -753,10 +760,10 @@ func TestLandingShutsOutItsProcess(t *testing.T) {
 // out.
 func TestLandingAfterTheLease(t *testing.T) {
 	g := startFleet(t).a
-	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
+	c := &call{group: g, key: "key", hash: hashOf("key")}
 	f := c.register(t.Context())
-	l := f.hold(1, time.Now().Add(-g.config.Lease), func() {})
+	l := f.hold(1, time.Now().Add(-g.config.Lease))
 	assert.False(t, l.land(value(f, "late")))
-	_, known := g.flights.Load(f.do.id)
+	_, known := g.leading.Load(f.do.id)
 	assert.False(t, known)
 }

@@ -23,16 +23,14 @@ type lease struct {
 }
 
 // hold begins to renew the lease of f, whose do record was sent at the time sent and has
-// the sequence seq. If the lease is lost, lost is called, and calls that wait for f look
-// for another flight.
-func (f *flight) hold(seq uint64, sent time.Time, lost func()) *lease {
+// the sequence seq. If the lease is lost, f is given up.
+func (f *flight) hold(seq uint64, sent time.Time) *lease {
 	ctx, release := context.WithCancel(context.Background())
 	l := &lease{flight: f, seq: seq, until: sent.Add(f.group.config.Lease), release: release, kept: make(chan struct{})}
 	go func() {
 		defer close(l.kept)
 		if l.keep(ctx); l.lost {
-			f.giveUp()
-			lost()
+			f.giveUp(ErrLeaseLost)
 		}
 	}()
 	return l
@@ -92,19 +90,19 @@ func (l *lease) publish(ctx context.Context, r record, life time.Duration) (uint
 // the key; land waits for it only if the lease may have been lost unnoticed.
 func (l *lease) land(r record) bool {
 	f, g := l.flight, l.flight.group
-	f.landing.Store(true)
+	f.over.Store(true)
 	f.shutOut() // a caller that comes from now on may come after a waiter elsewhere has returned
 	l.release()
 	<-l.kept
 	l.lost = l.lost || !f.forgotten.Load() && !time.Now().Before(l.until)
 	if l.lost {
-		f.giveUp()
+		f.giveUp(ErrLeaseLost)
 		return false
 	}
 	sure := g.engine.steadySince(f.reconnects) || f.forgotten.Load()
 	landing := g.landings.add(f.hash)
 	g.tasks.Go(func() {
-		defer g.flights.Delete(f.do.id)
+		defer g.leading.Delete(f.do.id)
 		l.handOver(r, sure, landing)
 	})
 	if sure {

@@ -9,7 +9,7 @@ import (
 
 // runOffline is what a call does if the engine is out of reach because of cause. Calls of
 // a key share one flight in this process; g.calls has only those that are not shut out.
-func (c *call) runOffline(cause error) (outcome, error) {
+func (c *call) runOffline(ctx context.Context, cause error) (outcome, error) {
 	g := c.group
 	if errors.Is(cause, errFull) {
 		g.sayFull(cause)
@@ -20,13 +20,16 @@ func (c *call) runOffline(cause error) (outcome, error) {
 		return outcome{}, unavailable(cause)
 	}
 	c.shutOut() // another call may return the result before this one does
-	v, err, shared := g.offline.DoContext(c.callers, c.key, func(ctx context.Context) ([]byte, error) {
+	v, err, shared := g.offline.DoContext(ctx, c.key, func(ctx context.Context) ([]byte, error) {
 		ctx, cancel := g.bound(ctx)
 		defer cancel()
 		f := &flight{call: c} // unknown to others
-		defer f.landing.Store(true)
+		defer f.over.Store(true)
 		return c.fn(c.nest(ctx, f), 0)
 	})
+	if why := g.why(ctx); why != nil {
+		return outcome{}, why
+	}
 	return outcome{v, shared}, err
 }
 

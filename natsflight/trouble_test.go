@@ -187,14 +187,14 @@ func TestMaxPayloadIsLowered(t *testing.T) {
 // A result that the connection does not take is given up at once.
 func TestResultIsTooLargeForTheConnection(t *testing.T) {
 	g := newFleet(t, startServer(t), Config{Lease: long}).a
-	c := &call{group: g, key: "key", hash: hashOf("key"), callers: t.Context()}
+	c := &call{group: g, key: "key", hash: hashOf("key")}
 	f := c.register(t.Context())
 	seq, _, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
 	require.NoError(t, err)
 	r := f.do
 	r.kind, r.data = kindValue, make([]byte, 2<<20)
 	began := time.Now()
-	f.hold(seq, began, func() {}).land(r)
+	f.hold(seq, began).land(r)
 	g.tasks.Wait()
 	assert.Less(t, time.Since(began), long/2)
 }
