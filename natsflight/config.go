@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"regexp"
 	"strings"
 	"time"
@@ -51,6 +52,13 @@ type Config struct {
 	// that begins after the flight has landed does not get the result. Default: 1 s.
 	ResultLife time.Duration
 
+	// MaxFlight is the longest that a flight may last, so that a function that hangs does
+	// not block its key for ever. When a flight has lasted for so long, the context of its
+	// function ends with the cause ErrMaxFlight, other calls begin a new flight, and when
+	// the function has returned, its callers get ErrMaxFlight, whatever it returns.
+	// Default: no limit.
+	MaxFlight time.Duration
+
 	// OnOutage says what Do does while the engine cannot be asked, or has no room. Default:
 	// RunLocally.
 	OnOutage Outage
@@ -85,6 +93,7 @@ func (c Config) check(maxPayload int, process string) (Config, error) {
 	c.Replicas = cmp.Or(c.Replicas, 1)
 	c.Lease = cmp.Or(c.Lease, 10*time.Second)
 	c.ResultLife = cmp.Or(c.ResultLife, time.Second)
+	c.MaxFlight = cmp.Or(c.MaxFlight, math.MaxInt64)
 	c.MaxResult = cmp.Or(c.MaxResult, limit)
 	c.Log = cmp.Or(c.Log, slog.Default())
 	c.Process = cmp.Or(c.Process, process)
@@ -102,6 +111,7 @@ func (c Config) check(maxPayload int, process string) (Config, error) {
 	wrong(c.Lease < time.Second || c.Lease%time.Second != 0, "Lease is %v: it must be whole seconds, at least one", c.Lease)
 	wrong(c.ResultLife < time.Second || c.ResultLife%time.Second != 0,
 		"ResultLife is %v: it must be whole seconds, at least one", c.ResultLife)
+	wrong(c.MaxFlight < 0, "MaxFlight is %v: it must be positive, or 0 for no limit", c.MaxFlight)
 	wrong(c.OnOutage != RunLocally && c.OnOutage != Fail, "OnOutage is %d: it must be RunLocally or Fail", c.OnOutage)
 	wrong(c.MaxResult < 0 || c.MaxResult > limit, "MaxResult is %d: it must be 1 to %d", c.MaxResult, limit)
 	wrong(len(c.Process) > 256 || strings.ContainsFunc(c.Process, unicode.IsControl),

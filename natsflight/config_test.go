@@ -2,6 +2,7 @@ package natsflight
 
 import (
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ func TestConfigDefaults(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Config{
 		Stream: "S", Replicas: 1, Lease: 10 * time.Second, ResultLife: time.Second,
-		OnOutage: RunLocally, MaxResult: 1_044_480, Log: slog.Default(), Process: "host/1",
+		MaxFlight: math.MaxInt64, OnOutage: RunLocally, MaxResult: 1_044_480,
+		Log: slog.Default(), Process: "host/1",
 	}, c)
 	again, err := c.check(1<<20, "host/2")
 	require.NoError(t, err)
@@ -36,6 +38,7 @@ func TestConfigBadValues(t *testing.T) {
 		{Config{Stream: "S", Lease: -time.Second}, "Lease"},
 		{Config{Stream: "S", Lease: 500 * time.Millisecond}, "Lease"},
 		{Config{Stream: "S", ResultLife: 1500 * time.Millisecond}, "ResultLife"},
+		{Config{Stream: "S", MaxFlight: -time.Second}, "MaxFlight"},
 		{Config{Stream: "S", OnOutage: 2}, "OnOutage"},
 		{Config{Stream: "S", MaxResult: -1}, "MaxResult"},
 		{Config{Stream: "S", MaxResult: 1<<20 - headroom + 1}, "MaxResult"},

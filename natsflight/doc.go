@@ -31,6 +31,7 @@
 //
 // Two functions of a key may run at the same time
 //   - after Forget;
+//   - if fn runs on when its flight has lasted for Config.MaxFlight;
 //   - if the leader's process is stopped, or cut off without its connection being closed,
 //     for longer than the lease;
 //   - if the leader's connection is closed for longer than about 0.15 s while others wait:

@@ -10,6 +10,11 @@ var (
 	// lease: another process may run fn for the key.
 	ErrLeaseLost = errors.New("natsflight: the lease was lost")
 
+	// ErrMaxFlight is the cause of the context of an fn whose flight has lasted for
+	// Config.MaxFlight, and what the callers of that flight in its process get when fn
+	// has returned. Other calls do not wait for that.
+	ErrMaxFlight = errors.New("natsflight: the flight has lasted for Config.MaxFlight")
+
 	// ErrUnavailable is what Do returns while the engine is out of reach, or has no room for
 	// a flight, if Config.OnOutage is Fail; what Forget returns if it cannot ask the leader; and what
 	// New returns. It is wrapped together with the cause.

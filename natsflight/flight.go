@@ -134,10 +134,13 @@ func (f *flight) lead(seq uint64, sent time.Time) ending {
 	if err != nil {
 		v = nil
 	}
-	if !l.land(r) {
-		return look(record{})
+	switch {
+	case l.land(r):
+		return ending{outcome: outcome{v, f.joined.Load()}, err: err}
+	case context.Cause(f.ctx) == ErrMaxFlight:
+		return ending{err: ErrMaxFlight}
 	}
-	return ending{outcome: outcome{v, f.joined.Load()}, err: err}
+	return look(record{})
 }
 
 // end returns the record with which f ends, and the error for its callers, if fn returns
@@ -159,8 +162,8 @@ func (f *flight) end(v []byte, err error) (record, error) {
 	return r, err
 }
 
-// giveUp ends fn's context, and makes calls of all processes look for another flight: f has
-// lost its lease.
+// giveUp ends fn's context, and makes calls of all processes that are not on f look for
+// another flight: f has lost its lease, or lasted too long.
 func (f *flight) giveUp(cause error) {
 	f.over.Store(true)
 	f.shutOut()

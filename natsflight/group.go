@@ -116,8 +116,9 @@ func (g *Group) open(ctx context.Context) error {
 //
 // The caller leaves when ctx ends: Do returns ctx.Err() at once. fn's context has the
 // values of ctx but not its deadline. It ends when all callers in this process have left;
-// with the cause [ErrLeaseLost] if the flight has lost its lease; with [ErrClosed] if the
-// Group is closed; and when fn has returned. If fn returns an error after all its callers
+// with the cause [ErrLeaseLost] if the flight has lost its lease; with [ErrMaxFlight] if it
+// has lasted for Config.MaxFlight; with [ErrClosed] if the Group is closed; and when fn has
+// returned. If fn returns an error after all its callers
 // have left, callers in other processes begin anew.
 //
 // The token that fn gets is larger than that of every flight of the stream before it. A
@@ -129,8 +130,8 @@ func (g *Group) open(ctx context.Context) error {
 // flight that has taken the key. If there is none, Do runs fn again.
 //
 // The error is fn's own if fn ran in this process, and otherwise a [*RemoteError]. It is
-// a [*TooLargeError] if the result is larger than Config.MaxResult, [ErrUnavailable] as
-// Config.OnOutage says, and [ErrClosed] after Close. If fn panics or calls
+// a [*TooLargeError] if the result is larger than Config.MaxResult, [ErrMaxFlight] if fn ran
+// in this process for too long, [ErrUnavailable] as Config.OnOutage says, and [ErrClosed] after Close. If fn panics or calls
 // [runtime.Goexit], so do its callers in this process; callers in other processes get a
 // RemoteError. If fn panics when all its callers in this process have left, the program
 // crashes, as in [singleflight.GroupOf.DoContext].

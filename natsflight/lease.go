@@ -18,6 +18,7 @@ type lease struct {
 	until  time.Time // when the stream may drop it
 	lost   bool
 
+	limit   *time.Timer        // gives the flight up at MaxFlight
 	release context.CancelFunc // ends keep
 	kept    chan struct{}      // closed when keep has ended
 }
@@ -27,6 +28,10 @@ type lease struct {
 func (f *flight) hold(seq uint64, sent time.Time) *lease {
 	ctx, release := context.WithCancel(context.Background())
 	l := &lease{flight: f, seq: seq, until: sent.Add(f.group.config.Lease), release: release, kept: make(chan struct{})}
+	l.limit = time.AfterFunc(f.group.config.MaxFlight, func() {
+		f.giveUp(ErrMaxFlight)
+		release()
+	})
 	go func() {
 		defer close(l.kept)
 		if l.keep(ctx); l.lost {
@@ -86,7 +91,7 @@ func (l *lease) publish(ctx context.Context, r record, life time.Duration) (uint
 }
 
 // land ends the flight with r. It reports whether its callers may have the result: the
-// lease has not been lost. A task of the Group then hands r to the waiters, and frees
+// lease has not been lost, and MaxFlight has not passed. A task of the Group then hands r to the waiters, and frees
 // the key; land waits for it only if the lease may have been lost unnoticed.
 func (l *lease) land(r record) bool {
 	f, g := l.flight, l.flight.group
@@ -94,6 +99,10 @@ func (l *lease) land(r record) bool {
 	f.shutOut() // a caller that comes from now on may come after a waiter elsewhere has returned
 	l.release()
 	<-l.kept
+	if !l.limit.Stop() {
+		f.giveUp(ErrMaxFlight) // if the timer has not come to it
+		return false
+	}
 	l.lost = l.lost || !f.forgotten.Load() && !time.Now().Before(l.until)
 	if l.lost {
 		f.giveUp(ErrLeaseLost)
