@@ -85,7 +85,7 @@ func (c *call) shutOut() {
 
 // lead makes the call lead a flight, if the last record of the key has the sequence expected.
 func (c *call) lead(ctx context.Context, expected uint64) ending {
-	f := c.register(ctx)
+	f := c.newFlight(ctx)
 	return c.board(ctx, f.do.id, func(ctx context.Context) ending { return f.fly(ctx, expected) })
 }
 

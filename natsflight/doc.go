@@ -51,10 +51,10 @@
 //
 // # Callers that leave
 //
-// A caller leaves when its context ends. When all callers in the leader's process have
-// left, the context of the function ends, even if callers in other processes wait. If the
-// function then returns an error, these begin a new flight; if it returns a value, they
-// get it.
+// A caller leaves when its context ends. When all callers have left, the context of the
+// function ends. The leader knows of callers in other processes because they ask about the
+// flight while they wait: once they have, a stand-in in the leader's process is one more
+// caller, which leaves when no process has asked for 1 s.
 //
 // # How it works
 //

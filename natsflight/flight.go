@@ -25,11 +25,12 @@ type flight struct {
 	joined    atomic.Bool // by a call of another process
 	forgotten atomic.Bool
 	over      atomic.Bool // it is landing, or has been given up
+
+	silence *time.Timer // makes the stand-in leave; owned by the goroutine of serve
 }
 
-// register returns a new flight for c, and makes it known to serve. The caller must
-// delete it from g.leading. fn's context gets the values of ctx.
-func (c *call) register(ctx context.Context) *flight {
+// newFlight returns a new flight for c. fn's context gets the values of ctx.
+func (c *call) newFlight(ctx context.Context) *flight {
 	g := c.group
 	f := &flight{
 		call:       c,
@@ -38,7 +39,6 @@ func (c *call) register(ctx context.Context) *flight {
 	}
 	ctx, f.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	f.ctx = c.nest(ctx, f)
-	g.leading.Store(f.do.id, f)
 	return f
 }
 
@@ -60,8 +60,28 @@ func (f *flight) answer(q question) answer {
 	state := f.state()
 	if state == flying {
 		f.joined.Store(true)
+		f.standIn()
 	}
 	return state
+}
+
+// standIn puts a caller on f that stands for the calls of other processes, which ask again and
+// again while they wait: without it, fn would be told to stop when the callers in this process
+// have left. It leaves when no process has asked for the time of an attempt. If fn panics, the
+// calls that it stands for get a RemoteError.
+func (f *flight) standIn() {
+	g := f.group
+	if f.silence != nil && f.silence.Stop() {
+		f.silence.Reset(attempt)
+		return
+	}
+	ctx, leave := context.WithCancel(g.ctx)
+	f.silence = time.AfterFunc(attempt, leave)
+	g.tasks.Go(func() {
+		defer leave()
+		defer func() { _ = recover() }()
+		f.board(ctx, f.do.id, landed)
+	})
 }
 
 // state returns the state of f. Calls may join it until it begins to land: no caller has its
@@ -87,6 +107,7 @@ func (f *flight) forget() {
 // expected. ctx ends when the callers in this process have left.
 func (f *flight) fly(ctx context.Context, expected uint64) ending {
 	g := f.group
+	g.leading.Store(f.do.id, f)
 	defer f.stop(nil)
 	defer context.AfterFunc(ctx, func() { f.stop(g.why(ctx)) })()
 	sent := time.Now()

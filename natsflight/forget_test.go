@@ -124,7 +124,7 @@ func TestLeaderKnowsItsOwnRecords(t *testing.T) {
 		"other forgotten": {func(r record) record { r.id = "other"; return r.forgotten() }, errRefused, false},
 	} {
 		c := &call{group: g, key: name, hash: hashOf(name)}
-		f := c.register(t.Context())
+		f := c.newFlight(t.Context())
 		seq, _, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
 		require.NoError(t, err)
 		_, _, err = g.engine.publish(t.Context(), c.hash, test.replace(f.do), seq, g.config.Lease)

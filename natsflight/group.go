@@ -115,11 +115,12 @@ func (g *Group) open(ctx context.Context) error {
 // had returned it before Do was called.
 //
 // The caller leaves when ctx ends: Do returns ctx.Err() at once. fn's context has the
-// values of ctx but not its deadline. It ends when all callers in this process have left;
-// with the cause [ErrLeaseLost] if the flight has lost its lease; with [ErrMaxFlight] if it
-// has lasted for Config.MaxFlight; with [ErrClosed] if the Group is closed; and when fn has
-// returned. If fn returns an error after all its callers
-// have left, callers in other processes begin anew.
+// values of ctx but not its deadline. It ends when fn has returned, and, with a cause,
+//   - when all callers have left ([singleflight.ErrAbandoned]): 1 s later, if the last of
+//     them were in other processes;
+//   - when the flight has lost its lease ([ErrLeaseLost]);
+//   - when it has lasted for Config.MaxFlight ([ErrMaxFlight]);
+//   - when the Group is closed ([ErrClosed]).
 //
 // The token that fn gets is larger than that of every flight of the stream before it. A
 // store that rejects a write whose token is smaller than one it has seen is safe from an
@@ -130,11 +131,11 @@ func (g *Group) open(ctx context.Context) error {
 // flight that has taken the key. If there is none, Do runs fn again.
 //
 // The error is fn's own if fn ran in this process, and otherwise a [*RemoteError]. It is
-// a [*TooLargeError] if the result is larger than Config.MaxResult, [ErrMaxFlight] if fn ran
-// in this process for too long, [ErrUnavailable] as Config.OnOutage says, and [ErrClosed] after Close. If fn panics or calls
-// [runtime.Goexit], so do its callers in this process; callers in other processes get a
-// RemoteError. If fn panics when all its callers in this process have left, the program
-// crashes, as in [singleflight.GroupOf.DoContext].
+// a [*TooLargeError] if the result is larger than Config.MaxResult, [ErrMaxFlight] if fn
+// ran in this process for too long, [ErrUnavailable] as Config.OnOutage says, and
+// [ErrClosed] after Close. If fn panics or calls [runtime.Goexit], so do its callers in
+// this process; callers in other processes get a RemoteError. If fn panics when all
+// callers have left, the program crashes, as in [singleflight.GroupOf.DoContext].
 //
 // shared reports whether another caller is known to have got, or to wait for, the same
 // result. The callers in a process get the same slice, and must not modify it. A nil

@@ -140,44 +140,6 @@ func TestCallerLeaves(t *testing.T) {
 	assert.Equal(t, result{g.value(1), nil, true}, receive(t, stayer))
 }
 
-// When the callers in the leader's process have left, fn is told. What it returns then
-// counts if it is a value. Otherwise, waiters begin anew. A call that comes after the
-// last caller has left does not get the value.
-func TestLeadersCallersLeave(t *testing.T) {
-	for name, failure := range map[string]error{"value": nil, "error": context.Canceled} {
-		t.Run(name, func(t *testing.T) {
-			f := startFleet(t)
-			ctx, leave := context.WithCancel(t.Context())
-			began, unblock := make(chan struct{}), make(chan struct{})
-			cause := make(chan error, 1)
-			first := do(ctx, f.a, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
-				close(began)
-				<-ctx.Done()
-				cause <- context.Cause(ctx)
-				<-unblock
-				return []byte("first"), failure
-			})
-			receive(t, began)
-			anew := newGate(t, "anew")
-			second := f.join(t, "key", anew.fn)
-			leave()
-			assert.Equal(t, context.Canceled, receive(t, first).err)
-			assert.Equal(t, singleflight.ErrAbandoned, receive(t, cause))
-			late := f.join(t, "key", anew.fn)
-			close(unblock)
-			if failure == nil {
-				assert.Equal(t, result{"first", nil, true}, receive(t, second))
-			}
-			receive(t, anew.led)
-			anew.open()
-			if failure != nil {
-				assert.Regexp(t, "^anew", receive(t, second).v)
-			}
-			assert.Regexp(t, "^anew", receive(t, late).v)
-		})
-	}
-}
-
 // A call that begins after Forget begins a new flight, wherever it is made. Calls
 // that have joined the forgotten flight get its result, although the stream has no
 // record of it any more.
@@ -278,16 +240,9 @@ func TestNestedCallIsRefused(t *testing.T) {
 	close(landed)
 	assert.Equal(t, result{"nested", nil, false}, receive(t, receive(t, other)))
 
-	ctx, leave := context.WithCancel(t.Context())
-	began := make(chan struct{})
-	do(ctx, f.a, "key", func(ctx context.Context, _ uint64) ([]byte, error) {
-		close(began)
-		<-ctx.Done()
-		return nil, ctx.Err()
-	})
-	receive(t, began)
+	end := abandon(t, f.a, "key", nil, context.Canceled)
 	second := f.join(t, "key", nests(f.b))
-	leave()
+	end()
 	assert.Equal(t, singleflight.ErrDeadlock, receive(t, second).err, "it leads after it has waited")
 
 	e.kill(0)
@@ -345,7 +300,7 @@ func value(f *flight, v string) record {
 func TestLeaseFindsItsRenewal(t *testing.T) {
 	g := startFleet(t).a
 	c := &call{group: g, key: "key", hash: hashOf("key")}
-	f := c.register(t.Context())
+	f := c.newFlight(t.Context())
 	first, _, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
 	require.NoError(t, err)
 	unknown, _, err := g.engine.publish(t.Context(), c.hash, f.do, first, g.config.Lease)
@@ -363,7 +318,7 @@ func TestLeaseFindsItsRenewal(t *testing.T) {
 	require.NoError(t, err, "it has landed, by an attempt whose outcome was unknown")
 	assert.Equal(t, landed, again)
 
-	_, _, err = g.engine.publish(t.Context(), c.hash, c.register(t.Context()).do, landed, g.config.Lease)
+	_, _, err = g.engine.publish(t.Context(), c.hash, c.newFlight(t.Context()).do, landed, g.config.Lease)
 	require.NoError(t, err)
 	_, err = l.publish(t.Context(), f.do, g.config.Lease)
 	assert.Equal(t, errRefused, err)
@@ -494,7 +449,7 @@ func TestLeaseIsLostWithTheKey(t *testing.T) {
 	_, js := connect(t, e.urls()...)
 	g := newGroup(t, js, Config{Lease: time.Second})
 	c := &call{group: g, key: "key", hash: hashOf("key")}
-	f, other := c.register(t.Context()), c.register(t.Context())
+	f, other := c.newFlight(t.Context()), c.newFlight(t.Context())
 	_, _, err := g.engine.publish(t.Context(), c.hash, other.do, 0, g.config.Lease)
 	require.NoError(t, err)
 	l := f.hold(1, time.Now().Add(time.Hour))
@@ -510,11 +465,11 @@ func TestLandingAfterReconnect(t *testing.T) {
 	conn := g.engine.js.Conn()
 	for _, taken := range []bool{false, true} {
 		c := &call{group: g, key: fmt.Sprint(taken), hash: hashOf(fmt.Sprint(taken))}
-		f := c.register(t.Context())
+		f := c.newFlight(t.Context())
 		f.reconnects++
 		stored := f.do
 		if taken {
-			stored = c.register(t.Context()).do
+			stored = c.newFlight(t.Context()).do
 		}
 		seq, _, err := g.engine.publish(t.Context(), c.hash, stored, 0, g.config.Lease)
 		require.NoError(t, err)
@@ -546,7 +501,7 @@ func TestLeaseRunsOutByTheClock(t *testing.T) {
 	_, js := connect(t, e.urls()...)
 	g := newGroup(t, js, Config{Lease: time.Second})
 	c := &call{group: g, key: "key", hash: hashOf("key")}
-	f := c.register(t.Context())
+	f := c.newFlight(t.Context())
 	g.engine.js = refusing{js}
 	sent := time.Now()
 	l := f.hold(1, sent)
@@ -743,7 +698,7 @@ func TestLandingShutsOutItsProcess(t *testing.T) {
 	g := startFleet(t).a
 	_, err, _ := g.calls.DoContext(t.Context(), "key", func(ctx context.Context) (outcome, error) {
 		c := &call{group: g, key: "key", hash: hashOf("key")}
-		f := c.register(ctx)
+		f := c.newFlight(ctx)
 		assert.Equal(t, flying, f.answer(askState))
 		assert.True(t, f.hold(1, time.Now()).land(value(f, "value")))
 		assert.Equal(t, tooLate, f.answer(askState))
@@ -761,7 +716,8 @@ func TestLandingShutsOutItsProcess(t *testing.T) {
 func TestLandingAfterTheLease(t *testing.T) {
 	g := startFleet(t).a
 	c := &call{group: g, key: "key", hash: hashOf("key")}
-	f := c.register(t.Context())
+	f := c.newFlight(t.Context())
+	g.leading.Store(f.do.id, f)
 	l := f.hold(1, time.Now().Add(-g.config.Lease))
 	assert.False(t, l.land(value(f, "late")))
 	_, known := g.leading.Load(f.do.id)

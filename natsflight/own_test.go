@@ -25,14 +25,7 @@ type shutOut struct {
 func newShutOut(t *testing.T, f fleet, key string, end func() error, begin func(fn function)) *shutOut {
 	t.Helper()
 	s := &shutOut{f, make(chan struct{}), make(chan struct{})}
-	ctx, leave := context.WithCancel(t.Context())
-	began := make(chan struct{})
-	first := do(ctx, f.b, key, func(ctx context.Context, _ uint64) ([]byte, error) {
-		close(began)
-		<-ctx.Done()
-		return nil, ctx.Err()
-	})
-	receive(t, began)
+	abandoned := abandon(t, f.b, key, nil, context.Canceled)
 	conn := f.a.engine.js.Conn()
 	awaitPings(t, conn, func() <-chan result {
 		begin(func(ctx context.Context, _ uint64) ([]byte, error) {
@@ -46,8 +39,7 @@ func newShutOut(t *testing.T, f fleet, key string, end func() error, begin func(
 		})
 		return nil
 	})
-	leave()
-	receive(t, first)
+	abandoned()
 	receive(t, s.led)
 	return s
 }

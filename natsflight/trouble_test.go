@@ -188,7 +188,7 @@ func TestMaxPayloadIsLowered(t *testing.T) {
 func TestResultIsTooLargeForTheConnection(t *testing.T) {
 	g := newFleet(t, startServer(t), Config{Lease: long}).a
 	c := &call{group: g, key: "key", hash: hashOf("key")}
-	f := c.register(t.Context())
+	f := c.newFlight(t.Context())
 	seq, _, err := g.engine.publish(t.Context(), c.hash, f.do, 0, g.config.Lease)
 	require.NoError(t, err)
 	r := f.do
