@@ -2,6 +2,8 @@ package natsflight
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -148,16 +150,12 @@ func (g *Group) watch(ctx context.Context, hash string, r record) (record, error
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only if the connection is closed
 
-	states := make(chan answer)
-	g.tasks.Go(func() {
-		for ctx.Err() == nil {
-			state, _ := g.engine.ask(ctx, r, askState)
-			select {
-			case states <- state:
-				pause(ctx, beat)
-			case <-ctx.Done():
-			}
-		}
+	w := &waiting{r.leader, r.id, make(chan answer, 1)}
+	g.waits.Store(w, nil)
+	defer g.waits.Delete(w)
+	g.questions.DoChanContext(ctx, r.leader, func(ctx context.Context) (struct{}, error) {
+		g.question(ctx, r.leader)
+		return struct{}{}, nil
 	})
 	for {
 		select {
@@ -168,7 +166,7 @@ func (g *Group) watch(ctx context.Context, hash string, r record) (record, error
 			if g.engine.saw(end.seq); ok {
 				return end, nil
 			}
-		case state := <-states:
+		case state := <-w.states:
 			switch state {
 			case flying, tooLate, forgotten:
 				continue
@@ -187,6 +185,41 @@ func (g *Group) watch(ctx context.Context, hash string, r record) (record, error
 			}
 			return last, nil
 		}
+	}
+}
+
+// A waiting is a flight of another process that calls of this one wait for.
+type waiting struct {
+	leader, id string
+	states     chan answer // from question to watch; has room for one, and more are dropped
+}
+
+// question asks a leading process again and again, until ctx ends, whether the flights go on
+// that this process waits for: about all in one question, or the questions would be as many
+// as the keys.
+func (g *Group) question(ctx context.Context, leader string) {
+	for ctx.Err() == nil {
+		var all []*waiting
+		g.waits.Range(func(w, _ any) bool {
+			if w := w.(*waiting); w.leader == leader {
+				all = append(all, w)
+			}
+			return true
+		})
+		for some := range slices.Chunk(all, 1000) { // more might not fit into a message
+			ids := make([]string, len(some))
+			for i, w := range some {
+				ids[i] = w.id
+			}
+			states, _ := g.engine.askAll(ctx, leader, askState, ids)
+			for i, w := range some {
+				select {
+				case w.states <- states[i]:
+				default:
+				}
+			}
+		}
+		pause(ctx, beat/2+rand.N(beat/2)) // processes that began to wait together do not ask together
 	}
 }
 

@@ -72,12 +72,19 @@
 // until the flight has ended, and then starts over. If the leader's connection has been up
 // all the time, the leader also sends the result there itself, before it is stored.
 //
-// A waiting process asks the leader's process every 150 ms whether it is alive. If the
-// engine says twice that nothing listens there, the process is dead or cut off. The waiters
-// then publish do records in place of its record, and the stream accepts one of them. A
-// process that does not answer, but is connected, keeps its flight until its lease has run
-// out.
+// A waiting process asks the leader's process again and again, at intervals of 75 to 150 ms,
+// whether the flights go on that it waits for: one question is about all flights of that
+// process. If the engine says twice in a row that nothing listens there, the process is dead
+// or cut off. The waiters then publish do records in place of its record, and the stream
+// accepts one of them. A process that does not answer, but is connected, keeps its flight
+// until its lease has run out.
 //
-// In each process, a [singleflight.GroupOf] stands before all this, so that callers of a
-// process share a call to the fleet.
+// Forget asks the leader to let no more calls join the flight, and then publishes a record in
+// place of the one that it has read, even if that is no do: a node that no longer leads the
+// stream may have answered. It begins anew until the stream accepts its record.
+//
+// In each process, a [singleflight.GroupOf] stands before all this: the callers that come
+// while a call of theirs leads share that call, and send nothing. Those that come while their
+// process waits for another one's flight make a call each, because each must ask whether it
+// may still join.
 package natsflight

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,7 @@ const (
 	// attempt limits what is asked of the engine, with all repetitions. The outcome is
 	// unknown after that: the answer is lost if the node that should give it dies.
 	attempt = time.Second
-	// beat is how often a waiter asks whether the leader's process is alive, and how
+	// beat is the longest time between two questions to a leader's process, and how
 	// soon a question to the engine that has got no answer is repeated.
 	beat = 150 * time.Millisecond
 )
@@ -238,7 +239,7 @@ func connected(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-// A question is what a process may be asked about a flight that it leads.
+// A question is what a process may be asked about flights that it leads.
 type question string
 
 const (
@@ -260,30 +261,44 @@ const (
 	noAnswer answer = "none" // nothing is known; ask returns the cause, too
 )
 
-// ask asks the leader of r's flight. It asks again, with more patience, if no answer
-// comes: a process that has just died may have got the first question. It takes the
-// process for dead if the engine says so twice in a row: it may be connecting anew.
+// ask asks the leader of r's flight about that.
 func (e *engine) ask(ctx context.Context, r record, q question) (answer, error) {
+	states, err := e.askAll(ctx, r.leader, q, []string{r.id})
+	return states[0], err
+}
+
+// askAll asks the process whose inbox is leader about the flights with these IDs, of which it
+// returns an answer for each. It asks again, with more patience, if no answer comes: a process
+// that has just died may have got the first question. It takes the process for dead if the
+// engine says so twice in a row: it may be connecting anew.
+func (e *engine) askAll(ctx context.Context, leader string, q question, ids []string) ([]answer, error) {
 	var err error
 	gone := false
 	for limit := beat; limit < attempt || gone; limit *= 2 {
 		var m *nats.Msg
 		limited, cancel := context.WithTimeout(ctx, limit)
-		m, err = e.js.Conn().RequestWithContext(limited, r.leader, []byte(string(q)+" "+r.id))
+		m, err = e.js.Conn().RequestWithContext(limited, leader, []byte(string(q)+" "+strings.Join(ids, ",")))
 		cancel()
 		switch {
 		case err == nil:
-			return answer(m.Data), nil
+			var states []answer
+			for state := range strings.SplitSeq(string(m.Data), ",") {
+				states = append(states, answer(state))
+			}
+			if len(states) == len(ids) {
+				return states, nil
+			}
+			err, gone = fmt.Errorf("%d answers to %d questions", len(states), len(ids)), false
 		case !errors.Is(err, nats.ErrNoResponders):
 			gone = false
 		case gone:
-			return dead, nil
+			return slices.Repeat([]answer{dead}, len(ids)), nil
 		default:
 			gone = true
 			pause(ctx, beat)
 		}
 	}
-	return noAnswer, err
+	return slices.Repeat([]answer{noAnswer}, len(ids)), err
 }
 
 // pause waits for d, or until ctx ends.

@@ -42,14 +42,18 @@ func (c *call) newFlight(ctx context.Context) *flight {
 	return f
 }
 
-// serve answers a question about a flight that this process leads.
+// serve answers a question about flights that this process leads.
 func (g *Group) serve(m *nats.Msg) {
-	q, id, _ := strings.Cut(string(m.Data), " ")
-	state := unknown
-	if f, ok := g.leading.Load(id); ok {
-		state = f.(*flight).answer(question(q))
+	q, ids, _ := strings.Cut(string(m.Data), " ")
+	var states []string
+	for id := range strings.SplitSeq(ids, ",") {
+		state := unknown
+		if f, ok := g.leading.Load(id); ok {
+			state = f.(*flight).answer(question(q))
+		}
+		states = append(states, string(state))
 	}
-	_ = m.Respond([]byte(state)) // if it fails, the asker gets no answer
+	_ = m.Respond([]byte(strings.Join(states, ","))) // if it fails, the asker gets no answer
 }
 
 // answer answers q, which a process asks on behalf of a call.

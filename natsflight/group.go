@@ -29,6 +29,9 @@ type Group struct {
 	watches singleflight.GroupOf[string, record]  // of flights that calls wait for, by ID
 	offline singleflight.GroupOf[string, []byte]  // what runs without the engine, by key
 
+	questions singleflight.GroupOf[string, struct{}] // to other processes, by their inboxes
+	waits     sync.Map                               // what the questions are about: *waiting -> nil
+
 	leading  sync.Map              // the flights that this process is asked about: ID -> *flight
 	landings landings              // the latest of this process
 	down     atomic.Pointer[error] // why the engine is out of reach; nil if it is not, as far as known
@@ -37,7 +40,7 @@ type Group struct {
 
 	ctx    context.Context // ends with ErrClosed
 	close  context.CancelCauseFunc
-	tasks  sync.WaitGroup // work that outlives calls: landings, questions, the probe
+	tasks  sync.WaitGroup // work that outlives calls: landings, stand-ins, the probe
 	ending sync.Once      // starts finish
 	ended  chan struct{}  // closed when nothing of the Group runs any more
 }
@@ -267,7 +270,7 @@ func (g *Group) Close(ctx context.Context) error {
 // finish waits until nothing of the closed Group runs any more.
 func (g *Group) finish() {
 	defer close(g.ended)
-	for _, group := range []interface{ Wait(context.Context) error }{&g.calls, &g.flights, &g.watches, &g.offline} {
+	for _, group := range []interface{ Wait(context.Context) error }{&g.calls, &g.flights, &g.watches, &g.questions, &g.offline} {
 		_ = group.Wait(context.Background())
 	}
 	g.tasks.Wait()
