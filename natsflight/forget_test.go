@@ -31,6 +31,20 @@ func TestForgetWhileTheLeaderIsCutOff(t *testing.T) {
 	receive(t, first)
 }
 
+// Calls in the leader's own process do not join its flight, either: neither while they cannot
+// ask the stream nor afterwards.
+func TestForgetReachesTheCutOffProcess(t *testing.T) {
+	p := newPair(t, cut, Config{})
+	first := p.lead1()
+	p.breakNow()
+	require.NoError(t, p.g2.Forget(t.Context(), "key"))
+	assert.Equal(t, result{"offline", nil, false}, receive(t, do(t.Context(), p.g1, "key", returning("offline"))))
+	p.heal()
+	eventually(t, "a call of the process leads", func() bool { return ledToken(t, p.g1, "key") != 0 })
+	p.f1.open()
+	receive(t, first)
+}
+
 // It learns of it by its next renewal. Nothing is lost: its callers get its result.
 func TestCutOffLeaderLearnsThatItIsForgotten(t *testing.T) {
 	p := newPair(t, cut, Config{Lease: 3 * time.Second, ResultLife: time.Minute})

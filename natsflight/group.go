@@ -43,6 +43,9 @@ type Group struct {
 	tasks  sync.WaitGroup // work that outlives calls: landings, stand-ins, the probe
 	ending sync.Once      // starts finish
 	ended  chan struct{}  // closed when nothing of the Group runs any more
+
+	breaks  chan nats.Status // from the connection to mindBreaks; closed by finish
+	minding sync.WaitGroup   // mindBreaks
 }
 
 // New returns a Group that works over js, and creates the fleet's stream if it does not
@@ -92,7 +95,21 @@ func New(ctx context.Context, js jetstream.JetStream, c Config) (*Group, error) 
 		_ = g.serving.Unsubscribe()
 		return nil, unavailable(fmt.Errorf("the inbox of this process, %s, does not answer", g.inbox))
 	}
+	g.breaks = conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	g.minding.Go(g.mindBreaks)
 	return g, nil
+}
+
+// mindBreaks makes later calls of this process ask the stream, whenever its connection has
+// been closed, before they join a flight that the process leads: the key may be taken from
+// that, or forgotten, without its leader's knowledge.
+func (g *Group) mindBreaks() {
+	for range g.breaks {
+		g.leading.Range(func(_, f any) bool {
+			f.(*flight).shutOut()
+			return true
+		})
+	}
 }
 
 // open waits until the engine works, its stream turns out to be unfit, or ctx ends: a
@@ -195,10 +212,10 @@ func (g *Group) why(ctx context.Context) error {
 // If the engine does not answer, Forget returns [ErrUnavailable], wrapped with the cause:
 // calls may still join the flight. If the process of the flight's leader is connected and
 // does not answer, Forget returns ErrUnavailable, too: calls in that process may still
-// join the flight. If that process cannot be reached, Forget returns nil, because it is
-// most likely dead. If it is only cut off, calls in it may join the flight until its next
-// renewal, which is refused. Forget returns ctx's error if ctx ends, and [ErrClosed] after
-// Close.
+// join the flight. If no such process is connected, Forget returns nil, because it is dead,
+// or its own connection tells it. Only if two nodes of the engine do not reach each other,
+// and the process is at one of them, calls in it may join the flight until its next renewal,
+// which is refused. Forget returns ctx's error if ctx ends, and [ErrClosed] after Close.
 func (g *Group) Forget(ctx context.Context, key string) error {
 	if g.ctx.Err() != nil {
 		return ErrClosed
@@ -274,5 +291,7 @@ func (g *Group) finish() {
 		_ = group.Wait(context.Background())
 	}
 	g.tasks.Wait()
+	g.engine.js.Conn().RemoveStatusListener(g.breaks)
+	g.minding.Wait()
 	_ = g.serving.Unsubscribe() // fails only if the connection is closed
 }

@@ -91,8 +91,9 @@ func (l *lease) publish(ctx context.Context, r record, life time.Duration) (uint
 }
 
 // land ends the flight with r. It reports whether its callers may have the result: the
-// lease has not been lost, and MaxFlight has not passed. A task of the Group then hands r to the waiters, and frees
-// the key; land waits for it only if the lease may have been lost unnoticed.
+// lease has not been lost, and MaxFlight has not passed. A task of the Group then hands r to
+// the waiters, and frees the key; land waits for it only if the lease may have been lost
+// unnoticed.
 func (l *lease) land(r record) bool {
 	f, g := l.flight, l.flight.group
 	f.over.Store(true)
