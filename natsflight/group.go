@@ -247,7 +247,9 @@ func (g *Group) free(ctx context.Context, hash string) error {
 		if last.kind == kindDo || last.seq == 0 {
 			end = last.forgotten()
 		}
-		_, last, err = g.engine.publish(ctx, hash, end, last.seq, g.config.ResultLife)
+		limited, cancel := context.WithTimeout(ctx, attempt)
+		_, last, err = g.engine.publish(limited, hash, end, last.seq, g.config.ResultLife)
+		cancel()
 		switch {
 		case err == nil:
 			return mute
