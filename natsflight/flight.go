@@ -71,8 +71,8 @@ func (f *flight) answer(q question) answer {
 
 // standIn puts a caller on f that stands for the calls of other processes, which ask again and
 // again while they wait: without it, fn would be told to stop when the callers in this process
-// have left. It leaves when no process has asked for the time of an attempt. If fn panics, the
-// calls that it stands for get a RemoteError.
+// have left. It leaves when no process has asked for the time of an attempt, as after MaxFlight:
+// then f is not known any more. If fn panics, the calls that it stands for get a RemoteError.
 func (f *flight) standIn() {
 	g := f.group
 	if f.silence != nil && f.silence.Stop() {
@@ -162,7 +162,7 @@ func (f *flight) lead(seq uint64, sent time.Time) ending {
 	switch {
 	case l.land(r):
 		return ending{outcome: outcome{v, f.joined.Load()}, err: err}
-	case context.Cause(f.ctx) == ErrMaxFlight:
+	case errors.Is(context.Cause(f.ctx), ErrMaxFlight):
 		return ending{err: ErrMaxFlight}
 	}
 	return look(record{})
