@@ -39,8 +39,8 @@
 //   - if, of three nodes, those of the leader and of a waiter do not reach each other, and
 //     both reach that of the stream's leader: the leader then seems to be dead;
 //   - if the clock of a node of the engine jumps ahead: leases run out by these clocks;
-//   - while the engine is out of reach, if Config.OnOutage is RunLocally: one in each
-//     process, besides those that were running.
+//   - while the engine is out of reach, or its stream is full, if Config.OnOutage is
+//     RunLocally: one in each process, besides those that were running.
 //
 // # Freshness
 //

@@ -83,12 +83,12 @@ func (e *engine) saw(seq uint64) {
 	}
 }
 
-// A behind is why a flight cannot have its token: the stream has lost its last records,
-// and gives smaller sequences than before.
-type behind struct{ seq, newest uint64 }
+// A behind is why a flight cannot have its token: the stream has lost its last records, and
+// its sequence is less than this one, which it was.
+type behind uint64
 
 func (b behind) Error() string {
-	return fmt.Sprintf("the stream has lost records: its sequence is %d, and was %d", b.seq, b.newest)
+	return fmt.Sprintf("the stream has lost records: its sequence was %d, and is less", uint64(b))
 }
 
 // begin publishes r, the first record of a flight, in place of the record with the sequence
@@ -116,7 +116,7 @@ func (e *engine) begin(ctx context.Context, hash string, r record, expected uint
 		return 0, other, err
 	}
 	if token <= newest {
-		return 0, record{}, behind{token, newest}
+		return 0, record{}, behind(newest)
 	}
 	return token, record{}, nil
 }

@@ -52,7 +52,7 @@ type Group struct {
 // exist. It waits until the connection is connected and the stream takes records, or ctx
 // ends: give it a deadline of some seconds. ctx does not limit the life of the Group.
 //
-// New returns an error if c has bad values, if the stream has another configuration, or
+// New returns an error if c has bad values, if the stream would lose leases or results, or
 // if the connection has the option [nats.NoEcho]. It returns ErrUnavailable, wrapped with
 // the cause, if ctx ends or the connection is closed. While rights are missing, the server
 // seems not to answer. It must be version 2.11 or newer.

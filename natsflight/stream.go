@@ -94,10 +94,10 @@ func (e *engine) reach(ctx context.Context) error {
 			e.saw(ack.Sequence)
 			return nil
 		case newest-ack.Sequence > 1e6: // what two minutes may bring
-			return mismatch(fmt.Sprintf("%s has the sequence %d, and had %d: it must not go back; restart this process, "+
-				"and let stores forget the tokens that they have seen", e.config.Stream, ack.Sequence, newest))
+			return mismatch(fmt.Sprintf("%s had the sequence %d, and has far less: it must not go back; restart this process, "+
+				"and let stores forget the tokens that they have seen", e.config.Stream, newest))
 		}
-		lost = behind{ack.Sequence, newest} // and goes on until no token can come again
+		lost = behind(newest) // and goes on until no token can come again
 	}
 }
 
