@@ -56,7 +56,7 @@ type Config struct {
 	// not block its key for ever. When a flight has lasted for so long, the context of its
 	// function ends with the cause ErrMaxFlight, other calls begin a new flight, and when
 	// the function has returned, its callers get ErrMaxFlight, whatever it returns.
-	// Default: no limit.
+	// A flight without the engine has no such limit. Default: no limit.
 	MaxFlight time.Duration
 
 	// OnOutage says what Do does while the engine cannot be asked, or has no room. Default:
@@ -68,8 +68,9 @@ type Config struct {
 	// 1,044,480 bytes with the server's default of 1 MiB.
 	MaxResult int
 
-	// Log gets what an operator should know: why this process has stopped to work with the
-	// engine, and that it works with it again. Default: slog.Default().
+	// Log gets what an operator should know: why this process has stopped working with the
+	// engine, that it works with it again, and that the stream is full. Default:
+	// slog.Default().
 	Log *slog.Logger
 
 	// Process names this process in a RemoteError, in at most 256 bytes without control

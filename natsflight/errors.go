@@ -16,8 +16,9 @@ var (
 	ErrMaxFlight = errors.New("natsflight: the flight has lasted for Config.MaxFlight")
 
 	// ErrUnavailable is what Do returns while the engine is out of reach, or has no room for
-	// a flight, if Config.OnOutage is Fail; what Forget returns if it cannot ask the leader; and what
-	// New returns. It is wrapped together with the cause.
+	// a flight, if Config.OnOutage is Fail; what Forget returns if it cannot ask the leader, or
+	// the stream does not accept its record; and what New returns. It is wrapped together with
+	// the cause.
 	ErrUnavailable = errors.New("natsflight: the engine is unavailable")
 
 	// ErrClosed is what the methods of a closed Group return, and the cause of the

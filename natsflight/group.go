@@ -155,7 +155,8 @@ func (g *Group) open(ctx context.Context) error {
 // ran in this process for too long, [ErrUnavailable] as Config.OnOutage says, and
 // [ErrClosed] after Close. If fn panics or calls [runtime.Goexit], so do its callers in
 // this process; callers in other processes get a RemoteError. If fn panics when all
-// callers have left, the program crashes, as in [singleflight.GroupOf.DoContext].
+// callers have left, and no other process has asked for 1 s, the program crashes, as in
+// [singleflight.GroupOf.DoContext].
 //
 // shared reports whether another caller is known to have got, or to wait for, the same
 // result. The callers in a process get the same slice, and must not modify it. A nil
@@ -212,10 +213,14 @@ func (g *Group) why(ctx context.Context) error {
 // If the engine does not answer, Forget returns [ErrUnavailable], wrapped with the cause:
 // calls may still join the flight. If the process of the flight's leader is connected and
 // does not answer, Forget returns ErrUnavailable, too: calls in that process may still
-// join the flight. If no such process is connected, Forget returns nil, because it is dead,
-// or its own connection tells it. Only if two nodes of the engine do not reach each other,
-// and the process is at one of them, calls in it may join the flight until its next renewal,
-// which is refused. Forget returns ctx's error if ctx ends, and [ErrClosed] after Close.
+// join the flight. If no such process is connected, Forget returns nil: the process is dead,
+// or its own connection tells it. If it has not noticed that the engine has closed its
+// connection, or two nodes of the engine do not reach each other, calls in it may join the
+// flight until it notices, or its next renewal is refused, at the latest until its lease has
+// run out by its clock.
+//
+// Forget begins anew whenever the key's record changes before its own is accepted: give it a
+// deadline. It returns ctx's error if ctx ends, and [ErrClosed] after Close.
 func (g *Group) Forget(ctx context.Context, key string) error {
 	if g.ctx.Err() != nil {
 		return ErrClosed
