@@ -148,7 +148,8 @@ func (l *lease) handOver(r record, sure bool, landing *landing) {
 		if first {
 			landing.set(seq, sent.Add(life), refused && !f.forgotten.Load())
 		}
-		if err == nil || refused || errors.As(err, new(*jetstream.APIError)) || errors.Is(err, nats.ErrMaxPayload) {
+		final := errors.As(err, new(*jetstream.APIError)) && !passing(err) || errors.Is(err, nats.ErrMaxPayload)
+		if err == nil || refused || final {
 			return
 		}
 		f.group.trip()

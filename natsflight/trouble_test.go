@@ -83,6 +83,43 @@ func (f failing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.
 	return f.JetStream.PublishMsg(ctx, m, opts...)
 }
 
+// A flaky is an engine that refuses one publish.
+type flaky struct {
+	jetstream.JetStream
+	publishes atomic.Int64
+	refused   int64 // the one; the first is 1
+	with      error
+}
+
+func (f *flaky) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if f.publishes.Add(1) == f.refused {
+		return nil, f.with
+	}
+	return f.JetStream.PublishMsg(ctx, m, opts...)
+}
+
+// An error that says nothing of the record does not end the attempt.
+func TestPublishThatFailsIsRepeated(t *testing.T) {
+	sick := &jetstream.APIError{Code: 503, ErrorCode: errCodeClusterNotAvailable}
+	for name, js := range map[string]*flaky{
+		"do, no room in the client":  {refused: 1, with: nats.ErrReconnectBufExceeded},
+		"do, by a sick node":         {refused: 1, with: sick},
+		"landing, by a sick node":    {refused: 2, with: sick},
+		"landing, no room in client": {refused: 2, with: nats.ErrReconnectBufExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startFleet(t).a
+			js.JetStream = g.engine.js
+			g.engine.js = js
+			assert.NotZero(t, ledToken(t, g, "key"))
+			eventually(t, "the result is stored", func() bool {
+				last, err := g.engine.last(t.Context(), hashOf("key"))
+				return err == nil && last.kind == kindValue
+			})
+		})
+	}
+}
+
 // That the engine has not answered one call is no outage for the others.
 func TestOneFailureIsNoOutage(t *testing.T) {
 	g := startFleet(t).a
