@@ -36,8 +36,8 @@ var All = []Workload{
 	one(Busy, perCall, "one Do after another, while another flight is in progress", busy, nil),
 	one("contended", perCall, "64 goroutines, 1,024 keys", contended, nil),
 	one("service", perCall, "64 goroutines, 1,024 skewed keys, fn hashes 4 KiB", service, nil),
-	one("dochan", perCall, "one DoChan after another", doChan, hasDoChan),
-	one("busychan", perCall, "one DoChan after another, while another flight is in progress", busyChan, hasDoChan),
+	one("dochan", perCall, "one DoChan after another", doChan, has[peer.DoChanner]),
+	one("busychan", perCall, "one DoChan after another, while another flight is in progress", busyChan, has[peer.DoChanner]),
 	one("recovery", perCall, "one Do after another, fn panics", recovery, recovers),
 	oneWithContext("context", perCall, "one DoContext after another, with a context that could be cancelled", contextual),
 	oneWithContext("background", perCall, "one DoContext after another, with a context that can never be done", background),
@@ -52,9 +52,9 @@ var All = []Workload{
 	}, saturated, nil},
 	oneWithContext("leave", perCaller, "10,000 callers wait in DoContext, and their context is cancelled: from that to the last return, for each", leave),
 	oneWithContext("onlooker", perBurst, "the longest DoContext of another key while 10,000 leave so", onlooker),
-	withRuns("join", "1,000 calls of DoContext come while fn, which takes 20 ms, is in progress: from the first to the last return", join, hasDoContext),
-	withRuns("forget", "the same, but each caller calls Forget before", forget, hasForget),
-	withRuns("fresh", "the same, with DoFresh in place of DoContext", fresh, hasDoFresh),
+	withRuns("join", "1,000 calls of DoContext come while fn, which takes 20 ms, is in progress: from the first to the last return", join, has[peer.ContextDoer]),
+	withRuns("forget", "the same, but each caller calls Forget before", forget, has[peer.Forgetter]),
+	withRuns("fresh", "the same, with DoFresh in place of DoContext", fresh, has[peer.Fresher]),
 	oneObserved("list", perBurst, "InFlight of 10,000 flights", list),
 	oneObserved("listed", perBurst, "the longest Do of another key while InFlight lists 10,000 flights", listed),
 	one("stampede", perBurst, "10,000 callers join a flight: from its release to the last return", stampede, nil),
@@ -75,7 +75,7 @@ func one(name string, unit Unit, what string, run func(*testing.B, func() peer.G
 
 // oneWithContext returns a workload of one figure, of calls with a context.
 func oneWithContext(name string, unit Unit, what string, run func(*testing.B, func() peer.ContextDoer)) Workload {
-	w := one(name, unit, what, withContexts(run), hasDoContext)
+	w := one(name, unit, what, withContexts(run), has[peer.ContextDoer])
 	w.Baseline = peer.ContextBaseline
 	return w
 }
@@ -150,23 +150,9 @@ func NsPerOp(r testing.BenchmarkResult) float64 {
 	return float64(r.T.Nanoseconds()) / float64(r.N)
 }
 
-func hasDoChan(p peer.Peer) bool {
-	_, ok := p.New().(peer.DoChanner)
-	return ok
-}
-
-func hasDoContext(p peer.Peer) bool {
-	_, ok := p.New().(peer.ContextDoer)
-	return ok
-}
-
-func hasForget(p peer.Peer) bool {
-	_, ok := p.New().(peer.Forgetter)
-	return ok
-}
-
-func hasDoFresh(p peer.Peer) bool {
-	_, ok := p.New().(peer.Fresher)
+// has reports whether the Group of p is a G.
+func has[G peer.Group](p peer.Peer) bool {
+	_, ok := p.New().(G)
 	return ok
 }
 
