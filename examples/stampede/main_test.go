@@ -35,6 +35,19 @@ func exec(ctx context.Context, o options, stages []stage) (exit int, stdout, std
 	return exit, out.String(), diagnostics.String()
 }
 
+// inJSON runs the stages, and returns what the program writes with -json.
+func inJSON(t *testing.T, stages []stage) []outcome {
+	t.Helper()
+	temporary(t)
+	o := small()
+	o.json = true
+	exit, stdout, stderr := exec(t.Context(), o, stages)
+	require.Equal(t, program.Succeeded, exit, stderr)
+	var report struct{ Rounds []outcome }
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	return report.Rounds
+}
+
 // temporary makes a folder for all temporary files, which must be empty when
 // the test ends.
 func temporary(t *testing.T) {
@@ -106,15 +119,9 @@ func TestTable(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	temporary(t)
-	o := small()
-	o.json = true
-	exit, stdout, stderr := exec(t.Context(), o, stages(bare()))
-	require.Equal(t, program.Succeeded, exit, stderr)
-	var report struct{ Rounds []outcome }
-	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
-	require.Len(t, report.Rounds, 3)
-	for i, r := range report.Rounds {
+	rounds := inJSON(t, stages(bare()))
+	require.Len(t, rounds, 3)
+	for i, r := range rounds {
 		assert.Positive(t, r.Requests)
 		assert.Zero(t, r.Errors)
 		assert.GreaterOrEqual(t, r.Queries, r.Expiries+r.Overlaps)
@@ -169,32 +176,20 @@ func TestWritingTable(t *testing.T) {
 }
 
 func TestWritingJSON(t *testing.T) {
-	temporary(t)
-	o := small()
-	o.json = true
-	exit, stdout, stderr := exec(t.Context(), o, []stage{writing(bare())})
-	require.Equal(t, program.Succeeded, exit, stderr)
-	var report struct{ Rounds []outcome }
-	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
-	require.Len(t, report.Rounds, 4)
-	for _, r := range report.Rounds {
+	rounds := inJSON(t, []stage{writing(bare())})
+	require.Len(t, rounds, 4)
+	for _, r := range rounds {
 		assert.True(t, r.Writing)
 		assert.LessOrEqual(t, r.Stale, r.Writes)
 		assert.LessOrEqual(t, r.Writes, r.Requests)
 	}
-	assert.Zero(t, report.Rounds[3].Stale)
+	assert.Zero(t, rounds[3].Stale)
 }
 
 func TestImpatientJSON(t *testing.T) {
-	temporary(t)
-	o := small()
-	o.json = true
-	exit, stdout, stderr := exec(t.Context(), o, []stage{impatient(bare())})
-	require.Equal(t, program.Succeeded, exit, stderr)
-	var report struct{ Rounds []outcome }
-	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
-	require.Len(t, report.Rounds, 3)
-	for i, r := range report.Rounds {
+	rounds := inJSON(t, []stage{impatient(bare())})
+	require.Len(t, rounds, 3)
+	for i, r := range rounds {
 		assert.True(t, r.Impatient)
 		assert.LessOrEqual(t, r.GaveUp, r.Requests)
 		assert.LessOrEqual(t, r.Cancelled+r.Wasted, r.Queries)
