@@ -53,22 +53,22 @@ func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan singleflight.
 
 // DoContext is [singleflight.GroupOf.DoContext].
 func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return g.observer.doContext(&g.group, ctx, key, fn, false)
+	return g.observer.doContext(g.group.DoContext, ctx, key, fn)
 }
 
 // DoChanContext is [singleflight.GroupOf.DoChanContext].
 func (g *GroupOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return g.observer.doChanContext(&g.group, ctx, key, fn, false)
+	return g.observer.doChanContext(g.group.DoChanContext, ctx, key, fn)
 }
 
 // DoFresh is [singleflight.GroupOf.DoFresh].
 func (g *GroupOf[K, V]) DoFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return g.observer.doContext(&g.group, ctx, key, fn, true)
+	return g.observer.doContext(g.group.DoFresh, ctx, key, fn)
 }
 
 // DoChanFresh is [singleflight.GroupOf.DoChanFresh].
 func (g *GroupOf[K, V]) DoChanFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return g.observer.doChanContext(&g.group, ctx, key, fn, true)
+	return g.observer.doChanContext(g.group.DoChanFresh, ctx, key, fn)
 }
 
 // Forget is [singleflight.GroupOf.Forget].
@@ -97,22 +97,22 @@ func (s *ShardedOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan singlefligh
 
 // DoContext is [singleflight.GroupOf.DoContext].
 func (s *ShardedOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return s.observer.doContext(&s.group, ctx, key, fn, false)
+	return s.observer.doContext(s.group.DoContext, ctx, key, fn)
 }
 
 // DoChanContext is [singleflight.GroupOf.DoChanContext].
 func (s *ShardedOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return s.observer.doChanContext(&s.group, ctx, key, fn, false)
+	return s.observer.doChanContext(s.group.DoChanContext, ctx, key, fn)
 }
 
 // DoFresh is [singleflight.GroupOf.DoFresh].
 func (s *ShardedOf[K, V]) DoFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return s.observer.doContext(&s.group, ctx, key, fn, true)
+	return s.observer.doContext(s.group.DoFresh, ctx, key, fn)
 }
 
 // DoChanFresh is [singleflight.GroupOf.DoChanFresh].
 func (s *ShardedOf[K, V]) DoChanFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return s.observer.doChanContext(&s.group, ctx, key, fn, true)
+	return s.observer.doChanContext(s.group.DoChanFresh, ctx, key, fn)
 }
 
 // Forget is [singleflight.GroupOf.Forget].

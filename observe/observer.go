@@ -60,12 +60,11 @@ func (o *observer[K, V]) do(g group[K, V], key K, fn func() (V, error)) (v V, er
 	})
 }
 
-// doContext is DoContext or, if fresh, DoFresh.
-func (o *observer[K, V]) doContext(g group[K, V], ctx context.Context, key K, fn func(context.Context) (V, error), fresh bool) (v V, err error, shared bool) {
-	do := g.DoContext
-	if fresh {
-		do = g.DoFresh
-	}
+// doContext counts a call of do, the group's DoContext or DoFresh.
+func (o *observer[K, V]) doContext(
+	do func(context.Context, K, func(context.Context) (V, error)) (V, error, bool),
+	ctx context.Context, key K, fn func(context.Context) (V, error),
+) (v V, err error, shared bool) {
 	if ctx == nil || fn == nil {
 		return do(ctx, key, fn) // which panics
 	}
@@ -102,12 +101,11 @@ func (o *observer[K, V]) doChan(g group[K, V], key K, fn func() (V, error)) <-ch
 	return results
 }
 
-// doChanContext is DoChanContext or, if fresh, DoChanFresh.
-func (o *observer[K, V]) doChanContext(g group[K, V], ctx context.Context, key K, fn func(context.Context) (V, error), fresh bool) <-chan singleflight.ResultOf[V] {
-	do := g.DoChanContext
-	if fresh {
-		do = g.DoChanFresh
-	}
+// doChanContext counts a call of do, the group's DoChanContext or DoChanFresh.
+func (o *observer[K, V]) doChanContext(
+	do func(context.Context, K, func(context.Context) (V, error)) <-chan singleflight.ResultOf[V],
+	ctx context.Context, key K, fn func(context.Context) (V, error),
+) <-chan singleflight.ResultOf[V] {
 	if ctx == nil || fn == nil {
 		return do(ctx, key, fn) // which panics
 	}
