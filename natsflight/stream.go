@@ -135,24 +135,34 @@ func (e *engine) measure(ctx context.Context) error {
 // are larger. What this process publishes is added to what it was told last; what others
 // publish meanwhile must fit into the quarter, too.
 func (e *engine) room(ctx context.Context) error {
-	every := beat
-	if e.limit.Load() == 0 {
-		every = time.Minute // an operator may set one
-	}
-	if last := e.measured.Load(); time.Since(time.Unix(0, last)) > every && e.measured.CompareAndSwap(last, time.Now().UnixNano()) {
-		e.tasks.Go(func() {
-			if errors.As(e.measure(context.Background()), new(mismatch)) {
-				e.trip() // if it fails otherwise, the next call asks again
-			}
-		})
+	if e.scarce() {
+		if err := e.remeasure(ctx); err != nil {
+			return err
+		}
+	} else if last := e.measured.Load(); time.Since(time.Unix(0, last)) > e.every() && e.measured.CompareAndSwap(last, time.Now().UnixNano()) {
+		e.tasks.Go(func() { _ = e.remeasure(context.Background()) }) // if it fails, the next call asks again
 	}
 	if !e.scarce() {
 		return nil
 	}
-	if err := e.measure(ctx); err != nil || !e.scarce() {
-		return err
-	}
 	return fmt.Errorf("%w: it has %d of %d bytes, and keeps a quarter for flights in progress", errFull, e.used.Load(), e.limit.Load())
+}
+
+// every returns how often the stream is measured while it has room.
+func (e *engine) every() time.Duration {
+	if e.limit.Load() == 0 {
+		return time.Minute // an operator may set one
+	}
+	return beat
+}
+
+// remeasure measures the stream. If an operator has made it unfit, a probe says so.
+func (e *engine) remeasure(ctx context.Context) error {
+	err := e.measure(ctx)
+	if errors.As(err, new(mismatch)) {
+		e.trip()
+	}
+	return err
 }
 
 // scarce reports whether the last quarter of the stream is being used.
