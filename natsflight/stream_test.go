@@ -143,9 +143,8 @@ func TestAccountRequiresALimit(t *testing.T) {
 	assert.Equal(t, jetstream.DiscardNew, stream.CachedInfo().Config.Discard)
 }
 
-// A stream that others have filled up refuses all records. Callers are told so, and the
-// process goes on working with the engine: when there is room again, calls lead again.
-func TestBrimfulStream(t *testing.T) {
+// withLimitedStream runs test on one node, and on three, with a stream that has a limit.
+func withLimitedStream(t *testing.T, test func(t *testing.T, e *servers, js jetstream.JetStream, c jetstream.StreamConfig)) {
 	for _, nodes := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
 			if nodes > 1 && testing.Short() {
@@ -156,98 +155,96 @@ func TestBrimfulStream(t *testing.T) {
 			c := byHand(t, streamOf(t), nodes)
 			c.MaxBytes = 64 << 10
 			e.awaitStream(js, c)
-			f := newFleet(t, e, Config{Replicas: nodes, OnOutage: Fail})
-			held, returned := lead(t, f.a, "held", "held")
-			for i, size := 0, 1<<13; size > 0; i++ {
-				if _, err := js.Publish(t.Context(), fmt.Sprint(c.Name, ".k.", i), make([]byte, size)); err != nil {
-					require.True(t, full(err), err)
-					size /= 2
-				}
-			}
-			for range 3 {
-				began := time.Now()
-				got := receive(t, do(t.Context(), f.b, "key", returning("value")))
-				assert.ErrorIs(t, got.err, ErrUnavailable)
-				assert.ErrorContains(t, got.err, "the stream is full")
-				assert.Less(t, time.Since(began), 2*attempt)
-			}
-			assert.Nil(t, f.b.down.Load())
-			second := f.join(t, "held", returning("other"))
-			held.open()
-			want := result{held.value(1), nil, true}
-			assert.Equal(t, want, receive(t, returned))
-			assert.Equal(t, want, receive(t, second))
-			newGroup(t, js, Config{Stream: c.Name})
-
-			s, err := js.Stream(t.Context(), c.Name)
-			require.NoError(t, err)
-			require.NoError(t, s.Purge(t.Context()))
-			assert.NotZero(t, ledToken(t, f.b, "key"), "there is room again")
+			test(t, e, js, c)
 		})
 	}
+}
+
+// A stream that others have filled up refuses all records. Callers are told so, and the
+// process goes on working with the engine: when there is room again, calls lead again.
+func TestBrimfulStream(t *testing.T) {
+	withLimitedStream(t, func(t *testing.T, e *servers, js jetstream.JetStream, c jetstream.StreamConfig) {
+		f := newFleet(t, e, Config{Replicas: c.Replicas, OnOutage: Fail})
+		held, returned := lead(t, f.a, "held", "held")
+		for i, size := 0, 1<<13; size > 0; i++ {
+			if _, err := js.Publish(t.Context(), fmt.Sprint(c.Name, ".k.", i), make([]byte, size)); err != nil {
+				require.True(t, full(err), err)
+				size /= 2
+			}
+		}
+		for range 3 {
+			began := time.Now()
+			got := receive(t, do(t.Context(), f.b, "key", returning("value")))
+			assert.ErrorIs(t, got.err, ErrUnavailable)
+			assert.ErrorContains(t, got.err, "the stream is full")
+			assert.Less(t, time.Since(began), 2*attempt)
+		}
+		assert.Nil(t, f.b.down.Load())
+		second := f.join(t, "held", returning("other"))
+		held.open()
+		want := result{held.value(1), nil, true}
+		assert.Equal(t, want, receive(t, returned))
+		assert.Equal(t, want, receive(t, second))
+		newGroup(t, js, Config{Stream: c.Name})
+
+		s, err := js.Stream(t.Context(), c.Name)
+		require.NoError(t, err)
+		require.NoError(t, s.Purge(t.Context()))
+		assert.NotZero(t, ledToken(t, f.b, "key"), "there is room again")
+	})
 }
 
 // When the stream is nearly full, no new flight begins, and callers are told so, soon.
 // Those that are in progress keep their leases, can be joined, and land.
 func TestFullStream(t *testing.T) {
-	for _, nodes := range []int{1, 3} {
-		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
-			if nodes > 1 && testing.Short() {
-				t.Skip("starts a cluster")
-			}
-			e := startServers(t, nodes)
-			_, js := connect(t, e.urls()...)
-			c := byHand(t, streamOf(t), nodes)
-			c.MaxBytes = 64 << 10
-			e.awaitStream(js, c)
-			f := newFleet(t, e, Config{
-				Replicas: nodes, OnOutage: Fail, Lease: 3 * time.Second, ResultLife: time.Minute, MaxResult: 1000,
-			})
-			held, returned := lead(t, f.a, "held", "held")
-			last := func() uint64 {
-				r, err := f.a.engine.last(t.Context(), hashOf("held"))
-				require.NoError(t, err)
-				require.Equal(t, kindDo, r.kind)
-				return r.seq
-			}
-
-			refusals, landed := 0, 0
-			fill := func() {
-				began := time.Now()
-				got := receive(t, do(t.Context(), f.b, fmt.Sprint(landed), returning(strings.Repeat("x", 500))))
-				if got.err == nil {
-					landed++
-					return
-				}
-				refusals++
-				assert.ErrorIs(t, got.err, ErrUnavailable)
-				assert.ErrorContains(t, got.err, "full")
-				assert.Less(t, time.Since(began), 2*attempt)
-			}
-			for refusals < 3 {
-				fill()
-				require.Less(t, landed, 150, "more than fit into the stream")
-			}
-			assert.Greater(t, landed, 20)
-			for range 4 {
-				before := last()
-				eventually(t, "the lease is renewed", func() bool { fill(); return last() > before })
-			}
-			assert.Empty(t, held.ended, "the lease is held")
-			second := f.join(t, "held", returning("other"))
-			held.open()
-			want := result{held.value(1), nil, true}
-			assert.Equal(t, want, receive(t, returned))
-			assert.Equal(t, want, receive(t, second))
-			f.a.tasks.Wait()
-			stored, err := f.a.engine.last(t.Context(), hashOf("held"))
-			require.NoError(t, err)
-			assert.Equal(t, held.value(1), string(stored.data), "the result is stored")
-
-			s, err := js.Stream(t.Context(), c.Name)
-			require.NoError(t, err)
-			require.NoError(t, s.Purge(t.Context()))
-			assert.NotZero(t, ledToken(t, f.b, "anew"), "there is room again")
+	withLimitedStream(t, func(t *testing.T, e *servers, js jetstream.JetStream, c jetstream.StreamConfig) {
+		f := newFleet(t, e, Config{
+			Replicas: c.Replicas, OnOutage: Fail, Lease: 3 * time.Second, ResultLife: time.Minute, MaxResult: 1000,
 		})
-	}
+		held, returned := lead(t, f.a, "held", "held")
+		last := func() uint64 {
+			r, err := f.a.engine.last(t.Context(), hashOf("held"))
+			require.NoError(t, err)
+			require.Equal(t, kindDo, r.kind)
+			return r.seq
+		}
+
+		refusals, landed := 0, 0
+		fill := func() {
+			began := time.Now()
+			got := receive(t, do(t.Context(), f.b, fmt.Sprint(landed), returning(strings.Repeat("x", 500))))
+			if got.err == nil {
+				landed++
+				return
+			}
+			refusals++
+			assert.ErrorIs(t, got.err, ErrUnavailable)
+			assert.ErrorContains(t, got.err, "full")
+			assert.Less(t, time.Since(began), 2*attempt)
+		}
+		for refusals < 3 {
+			fill()
+			require.Less(t, landed, 150, "more than fit into the stream")
+		}
+		assert.Greater(t, landed, 20)
+		for range 4 {
+			before := last()
+			eventually(t, "the lease is renewed", func() bool { fill(); return last() > before })
+		}
+		assert.Empty(t, held.ended, "the lease is held")
+		second := f.join(t, "held", returning("other"))
+		held.open()
+		want := result{held.value(1), nil, true}
+		assert.Equal(t, want, receive(t, returned))
+		assert.Equal(t, want, receive(t, second))
+		f.a.tasks.Wait()
+		stored, err := f.a.engine.last(t.Context(), hashOf("held"))
+		require.NoError(t, err)
+		assert.Equal(t, held.value(1), string(stored.data), "the result is stored")
+
+		s, err := js.Stream(t.Context(), c.Name)
+		require.NoError(t, err)
+		require.NoError(t, s.Purge(t.Context()))
+		assert.NotZero(t, ledToken(t, f.b, "anew"), "there is room again")
+	})
 }
