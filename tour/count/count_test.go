@@ -45,6 +45,7 @@ func TestCount(t *testing.T) {
 			gate = make(chan struct{})
 			ctx, cancel := context.WithCancel(t.Context())
 			left := g.DoChanContext(ctx, "a", func(context.Context) (any, error) { return fn() })
+			synctest.Wait() // fn has begun, and waits for gate
 			cancel()
 			assert.ErrorIs(t, (<-left).Err, context.Canceled)
 			next := g.DoChan("a", fn)
