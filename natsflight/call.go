@@ -157,6 +157,11 @@ func (g *Group) watch(ctx context.Context, hash string, r record) (record, error
 		g.question(ctx, r.leader)
 		return struct{}{}, nil
 	})
+	// The end may have come before the subscription.
+	last, err := g.engine.last(ctx, hash)
+	if err != nil || last.kind != kindDo || last.id != r.id {
+		return last, err
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -177,13 +182,10 @@ func (g *Group) watch(ctx context.Context, hash string, r record) (record, error
 				}
 			}
 			last, err := g.engine.last(ctx, hash)
-			if err != nil {
-				return record{}, err
-			}
-			if state == noAnswer && last.kind == kindDo && last.id == r.id {
+			if err == nil && state == noAnswer && last.kind == kindDo && last.id == r.id {
 				continue // until the lease has run out
 			}
-			return last, nil
+			return last, err
 		}
 	}
 }

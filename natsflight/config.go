@@ -56,7 +56,7 @@ type Config struct {
 	// not block its key for ever. When a flight has lasted for so long, the context of its
 	// function ends with the cause ErrMaxFlight, other calls begin a new flight, and when
 	// the function has returned, its callers get ErrMaxFlight, whatever it returns.
-	// A flight without the engine has no such limit. Default: no limit.
+	// Default: no limit.
 	MaxFlight time.Duration
 
 	// OnOutage says what Do does while the engine cannot be asked, or has no room. Default:

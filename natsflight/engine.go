@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/actorflight/singleflight"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -36,6 +37,7 @@ type engine struct {
 	limit    atomic.Int64 // the stream's MaxBytes, 0 if it has none
 	used     atomic.Int64 // how many bytes the stream has, at most, as far as this process knows
 	measured atomic.Int64 // when the stream was asked for both, in nanoseconds of Unix time
+	measures singleflight.GroupOf[struct{}, struct{}]
 }
 
 // errRefused is why publish fails if the last record of the key is not the expected one.
@@ -91,6 +93,11 @@ func (b behind) Error() string {
 	return fmt.Sprintf("the stream has lost records: its sequence was %d, and is less", uint64(b))
 }
 
+// A notStored is why the engine has certainly not stored a record.
+type notStored struct{ error }
+
+func (e notStored) Unwrap() error { return e.error }
+
 // begin publishes r, the first record of a flight, in place of the record with the sequence
 // expected, and returns the flight's token, or errRefused and the record that the key has
 // instead. It insists: r's id tells whether an attempt whose answer was lost has stored it.
@@ -100,7 +107,7 @@ func (e *engine) begin(ctx context.Context, hash string, r record, expected uint
 		if last, failed := e.last(ctx, hash); failed == nil && last.kind == kindDo && last.seq != expected {
 			return 0, last, errRefused // it may be joined
 		}
-		return 0, record{}, err
+		return 0, record{}, notStored{err}
 	}
 	err = insist(ctx, func(ctx context.Context) (err error) {
 		token, other, err = e.publish(ctx, hash, r, expected, e.config.Lease)
@@ -109,7 +116,7 @@ func (e *engine) begin(ctx context.Context, hash string, r record, expected uint
 	switch {
 	case full(err):
 		_ = e.measure(ctx) // so that later calls know
-		return 0, record{}, fmt.Errorf("%w: %w", errFull, err)
+		return 0, record{}, notStored{fmt.Errorf("%w: %w", errFull, err)}
 	case errors.Is(err, errRefused) && other.id == r.id:
 		token = other.seq
 	case err != nil:
@@ -281,14 +288,10 @@ func (e *engine) askAll(ctx context.Context, leader string, q question, ids []st
 		cancel()
 		switch {
 		case err == nil:
-			var states []answer
-			for state := range strings.SplitSeq(string(m.Data), ",") {
-				states = append(states, answer(state))
-			}
-			if len(states) == len(ids) {
+			if states, ok := answersOf(m, len(ids)); ok {
 				return states, nil
 			}
-			err, gone = fmt.Errorf("%d answers to %d questions", len(states), len(ids)), false
+			err, gone = fmt.Errorf("%q is no answer to %d questions", m.Data[:min(len(m.Data), 100)], len(ids)), false
 		case !errors.Is(err, nats.ErrNoResponders):
 			gone = false
 		case gone:
@@ -299,6 +302,17 @@ func (e *engine) askAll(ctx context.Context, leader string, q question, ids []st
 		}
 	}
 	return slices.Repeat([]answer{noAnswer}, len(ids)), err
+}
+
+// answersOf returns the answers that m carries. It reports whether m is what a process
+// sends, and not the stream of an operator that covers the subject of the question.
+func answersOf(m *nats.Msg, n int) (answers []answer, ok bool) {
+	for state := range strings.SplitSeq(string(m.Data), ",") {
+		answers = append(answers, answer(state))
+	}
+	return answers, len(answers) == n && !slices.ContainsFunc(answers, func(a answer) bool {
+		return a != flying && a != tooLate && a != forgotten && a != unknown
+	})
 }
 
 // pause waits for d, or until ctx ends.

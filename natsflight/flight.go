@@ -80,8 +80,10 @@ func (f *flight) standIn() {
 		return
 	}
 	ctx, leave := context.WithCancel(g.ctx)
-	f.silence = time.AfterFunc(attempt, leave)
+	silence := time.AfterFunc(attempt, leave)
+	f.silence = silence
 	g.tasks.Go(func() {
+		defer silence.Stop()
 		defer leave()
 		defer func() { _ = recover() }()
 		f.board(ctx, f.do.id, landed)
@@ -122,7 +124,7 @@ func (f *flight) fly(ctx context.Context, expected uint64) ending {
 	case errors.Is(err, errRefused):
 		g.leading.Delete(f.do.id)
 		return look(last)
-	case errors.Is(err, errFull):
+	case errors.As(err, new(notStored)):
 		g.leading.Delete(f.do.id)
 		return ending{outage: err}
 	}
@@ -193,6 +195,7 @@ func (f *flight) giveUp(cause error) {
 	f.over.Store(true)
 	f.shutOut()
 	f.group.leading.Delete(f.do.id)
+	f.group.flights.Forget(f.do.id) // for calls that are about to board it
 	f.stop(cause)
 }
 

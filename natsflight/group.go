@@ -294,7 +294,7 @@ func (g *Group) Close(ctx context.Context) error {
 // finish waits until nothing of the closed Group runs any more.
 func (g *Group) finish() {
 	defer close(g.ended)
-	for _, group := range []interface{ Wait(context.Context) error }{&g.calls, &g.flights, &g.watches, &g.questions, &g.offline} {
+	for _, group := range []interface{ Wait(context.Context) error }{&g.calls, &g.flights, &g.watches, &g.questions, &g.offline, &g.engine.measures} {
 		_ = group.Wait(context.Background())
 	}
 	g.tasks.Wait()

@@ -46,3 +46,31 @@ func TestMaxFlightOfAForgottenFlight(t *testing.T) {
 	})
 	assert.Equal(t, ErrMaxFlight, receive(t, returned).err)
 }
+
+// Nor does a function that hangs without the engine block its key in its process.
+func TestMaxFlightWithoutTheEngine(t *testing.T) {
+	e := startServer(t)
+	f := newFleet(t, e, Config{MaxFlight: 500 * time.Millisecond})
+	e.kill(0)
+	hangs := newGate(t, "hangs")
+	first := do(t.Context(), f.a, "key", hangs.fn)
+	assert.Zero(t, receive(t, hangs.led))
+	assert.Equal(t, ErrMaxFlight, receive(t, hangs.ended))
+	assert.Equal(t, result{"next", nil, false}, receive(t, do(t.Context(), f.a, "key", returning("next"))))
+	hangs.open()
+	assert.Equal(t, ErrMaxFlight, receive(t, first).err)
+}
+
+// A call that is about to board a flight, as that is given up, looks for another one.
+func TestBoardAFlightThatIsGivenUp(t *testing.T) {
+	g := startFleet(t).a
+	hangs, first := lead(t, g, "key", "hangs")
+	var f *flight
+	g.leading.Range(func(_, leading any) bool { f = leading.(*flight); return true })
+	f.giveUp(ErrMaxFlight)
+	boarded := make(chan ending, 1)
+	go func() { boarded <- f.board(t.Context(), f.do.id, landed) }()
+	assert.Equal(t, look(record{}), receive(t, boarded))
+	hangs.open()
+	receive(t, first)
+}

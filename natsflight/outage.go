@@ -23,9 +23,21 @@ func (c *call) runOffline(ctx context.Context, cause error) (outcome, error) {
 	v, err, shared := g.offline.DoContext(ctx, c.key, func(ctx context.Context) ([]byte, error) {
 		ctx, cancel := g.bound(ctx)
 		defer cancel()
+		ctx, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
 		f := &flight{call: c} // unknown to others
 		defer f.over.Store(true)
-		return c.fn(c.nest(ctx, f), 0)
+		limit := time.AfterFunc(g.config.MaxFlight, func() {
+			f.over.Store(true)
+			g.offline.Forget(c.key)
+			stop(ErrMaxFlight)
+		})
+		defer limit.Stop()
+		v, err := c.fn(c.nest(ctx, f), 0)
+		if !limit.Stop() {
+			return nil, ErrMaxFlight
+		}
+		return v, err
 	})
 	if why := g.why(ctx); why != nil {
 		return outcome{}, why

@@ -381,8 +381,9 @@ func (g *gate) value(n int) string { return fmt.Sprint(g.name, " ", n) }
 
 // messagesOfWaiter is how many messages a call has sent, at least, when it asks for the
 // second time whether the leader lives: do, the question for the last message, the
-// question whether the flight can still be joined, and two pings.
-const messagesOfWaiter = 5
+// question whether the flight can still be joined, the question for the last message that
+// follows the subscription, and two pings.
+const messagesOfWaiter = 6
 
 // awaitPings returns when the call that begin makes waits for the flight of another
 // Group and asks whether its leader lives, or has returned. Nothing else may use nc.

@@ -156,9 +156,12 @@ func (e *engine) every() time.Duration {
 	return beat
 }
 
-// remeasure measures the stream. If an operator has made it unfit, a probe says so.
+// remeasure measures the stream, once for all calls that ask at the same time. If an operator
+// has made it unfit, a probe says so.
 func (e *engine) remeasure(ctx context.Context) error {
-	err := e.measure(ctx)
+	_, err, _ := e.measures.DoContext(ctx, struct{}{}, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, e.measure(ctx)
+	})
 	if errors.As(err, new(mismatch)) {
 		e.trip()
 	}

@@ -1,12 +1,14 @@
 package natsflight
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,4 +249,62 @@ func TestFullStream(t *testing.T) {
 		require.NoError(t, s.Purge(t.Context()))
 		assert.NotZero(t, ledToken(t, f.b, "anew"), "there is room again")
 	})
+}
+
+// A measured is an engine of which the questions for the stream wait until they may go on.
+type measured struct {
+	jetstream.JetStream
+	asked atomic.Int32
+	may   chan struct{}
+}
+
+func (m *measured) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	m.asked.Add(1)
+	<-m.may
+	return m.JetStream.Stream(context.WithoutCancel(ctx), name)
+}
+
+// Calls that find the stream nearly full at the same time ask once how full it is.
+func TestOneMeasureForAll(t *testing.T) {
+	const calls = 20
+	g := startFleet(t).a
+	m := &measured{JetStream: g.engine.js, may: make(chan struct{})}
+	g.engine.js = m
+	g.engine.limit.Store(100)
+	g.engine.used.Store(100)
+	var returned []<-chan result
+	for i := range calls {
+		returned = append(returned, do(t.Context(), g, fmt.Sprint(i), returning("value")))
+	}
+	eventually(t, "all calls wait for the answer", func() bool {
+		in := g.engine.measures.InFlight()
+		return len(in) == 1 && in[0].Callers == calls
+	})
+	close(m.may)
+	for _, r := range returned {
+		assert.Equal(t, result{"value", nil, false}, receive(t, r))
+	}
+	assert.EqualValues(t, 1, m.asked.Load())
+}
+
+// An unmeasured is an engine that does not say how full the stream is.
+type unmeasured struct{ jetstream.JetStream }
+
+func (unmeasured) Stream(context.Context, string) (jetstream.Stream, error) {
+	return nil, errors.New("no answer")
+}
+
+// A call whose do record was not sent leaves the last result where waiters may find it.
+func TestUnsentDoLeavesTheResult(t *testing.T) {
+	g := newFleet(t, startServer(t), Config{ResultLife: time.Minute}).a
+	assert.NotZero(t, ledToken(t, g, "key"))
+	g.tasks.Wait()
+	g.engine.limit.Store(100)
+	g.engine.used.Store(100)
+	g.engine.js = unmeasured{g.engine.js}
+	assert.Zero(t, ledToken(t, g, "key"))
+	require.NoError(t, g.Close(t.Context()))
+	last, err := g.engine.last(t.Context(), hashOf("key"))
+	require.NoError(t, err)
+	assert.Equal(t, kindValue, last.kind)
 }
