@@ -1,6 +1,6 @@
 module github.com/actorflight/singleflight/bench
 
-go 1.26.6
+go 1.26.6 // as tailscale.com requires
 
 replace github.com/actorflight/singleflight => ../
 

@@ -1,6 +1,6 @@
 module github.com/actorflight/singleflight/conformance
 
-go 1.26.6
+go 1.26.6 // as tailscale.com requires
 
 require (
 	github.com/actorflight/singleflight v0.0.0

@@ -1,6 +1,6 @@
 module github.com/actorflight/singleflight/natsflight
 
-go 1.26.6
+go 1.26.0
 
 require (
 	github.com/actorflight/singleflight v0.0.0

@@ -1,6 +1,6 @@
 module github.com/actorflight/singleflight/natsflight/bench
 
-go 1.26.6
+go 1.26.0
 
 replace (
 	github.com/actorflight/singleflight => ../../

@@ -1,6 +1,6 @@
 module github.com/actorflight/singleflight/observe/otel
 
-go 1.26.6
+go 1.26.0
 
 replace (
 	github.com/actorflight/singleflight => ../../
