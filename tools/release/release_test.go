@@ -111,6 +111,11 @@ git tag -a -m "example.com/fleet/port v0.1.0" port/v0.1.0
 	assert.Contains(t, git(t, r, "show", "HEAD:port/go.mod"), "require example.com/fleet v0.1.0")
 	assert.Contains(t, git(t, r, "show", "HEAD:bench/go.mod"), "example.com/fleet v0.1.0 // indirect")
 	assert.Empty(t, git(t, r, "status", "--porcelain"))
+
+	git(t, r, "tag", "--delete", "v0.1.0", "port/v0.1.0")
+	printed.Reset()
+	require.NoError(t, run(false, false, "v0.1.0", &printed))
+	assert.True(t, strings.HasPrefix(printed.String(), "git tag "), "the requirements are right already")
 }
 
 func TestRefuses(t *testing.T) {
@@ -122,11 +127,12 @@ func TestRefuses(t *testing.T) {
 	git(t, r, "tag", "port/v0.1.0")
 	assert.ErrorContains(t, run(false, true, "v0.1.0", io.Discard), "the tag port/v0.1.0 exists")
 	git(t, r, "tag", "v0.3.0")
+	git(t, r, "tag", "v0.9.0", git(t, r, "commit-tree", "-m", "elsewhere", "HEAD^{tree}"))
 	assert.ErrorContains(t, run(false, true, "v0.3.0", io.Discard), "version v0.3.0 is not after v0.3.0")
 	assert.ErrorContains(t, run(false, true, "v0.2.0", io.Discard), "version v0.2.0 is not after v0.3.0")
 	write(t, r, "new.go", "package fleet\n")
 	assert.ErrorContains(t, run(false, true, "v0.4.0", io.Discard), "new.go")
-	assert.Equal(t, "port/v0.1.0\nv0.3.0", git(t, r, "tag"))
+	assert.Equal(t, "port/v0.1.0\nv0.3.0\nv0.9.0", git(t, r, "tag"))
 }
 
 func TestNext(t *testing.T) {
@@ -147,6 +153,7 @@ func TestCheck(t *testing.T) {
 	write(t, r, "new.go", "package fleet\n")
 	head := git(t, r, "rev-parse", "HEAD")
 	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("GOWORK", filepath.Join(r.dir, "go.work")) // does not exist
 
 	out, err := checked(r, "")
 	assert.NoError(t, err)
