@@ -70,11 +70,13 @@ func BenchmarkInFlight(b *testing.B) {
 	})
 	b.Run("scrape", func(b *testing.B) {
 		for b.Loop() {
-			g.report(0)
+			g.drop()
+			g.Stats()
 		}
 	})
 	b.Run("page", func(b *testing.B) {
 		for b.Loop() {
+			g.drop()
 			g.report(maxRows)
 		}
 	})

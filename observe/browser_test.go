@@ -63,7 +63,7 @@ func picture(t *testing.T, ctx context.Context, name, scheme string, width int64
 // An operator sees a stuck key appear, with its age and callers, and sees it go.
 func TestBrowser(t *testing.T) {
 	ctx := browser(t)
-	users := &GroupOf[string, int]{Name: "users", Owner: func(ctx context.Context) string {
+	users := &GroupOf[string, int]{Name: "users", Whose: func(ctx context.Context) string {
 		s, _ := ctx.Value(valueKey{}).(string)
 		return s
 	}}
@@ -147,5 +147,5 @@ func TestBrowser(t *testing.T) {
 	appears(".none")
 	do(chromedp.Navigate(server.URL))
 	assert.Equal(t, "Nothing is in flight", read("h1"))
-	assert.Contains(t, read("body"), "Joined most")
+	assert.Contains(t, read("body"), "Called most")
 }

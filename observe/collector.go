@@ -1,58 +1,35 @@
 package observe
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Collector returns a collector of metrics of groups, to be registered once. Each has the
-// label group, with the Name of the group; none has a key, as there may be any number of
-// them. The counters, since the group was made:
+// Collector returns a collector of metrics of groups, to be registered once: the figures of
+// [Stats], which says what they are. Each metric has the label group, with the Name of the
+// group; none has a key, as there may be any number of them. The counters:
 //
-//   - singleflight_flights_total: how often fn was called.
-//   - singleflight_joined_total: calls that were spared: they got the outcome of another
-//     call's fn, be it a value, an error, a panic or a Goexit. They count when they get it,
-//     but calls of DoChan when they have joined.
-//   - singleflight_left_total: calls that left, because their context had ended. A call
-//     whose context was done before it was made is among them.
-//   - singleflight_outlived_total: flights that run the fn of a call that has left.
-//   - singleflight_refused_total: calls that returned [singleflight.ErrDeadlock].
-//   - singleflight_failures_total: flights that have failed, by the label ending: error,
-//     if fn returned one; panic; goexit; and abandoned, whatever fn did, if its context had
-//     ended when it returned, because all callers had left.
+//   - singleflight_calls_total
+//   - singleflight_flights_total
+//   - singleflight_left_total
+//   - singleflight_outlived_total
+//   - singleflight_refused_total
+//   - singleflight_failures_total, with the label ending, which is error, panic, goexit or
+//     abandoned
 //
-// They are exact: when nothing is in flight, the calls that were made are
+// The calls that were spared are calls - flights + outlived - left - refused.
 //
-//	flights - outlived + joined + left + refused
+// The histogram singleflight_flight_duration_seconds has Durations. And the gauges:
 //
-// Calls that panic because fn is nil or the key cannot be hashed are not counted. While
-// something is in flight, calls that have not returned may be missing, as may calls of
-// DoChan while a flight waits for another to end, and at the moment when flights begin or
-// end.
+//   - singleflight_in_flight: InFlight.
+//   - singleflight_next: Next.
+//   - singleflight_waiting: Callers.
+//   - singleflight_oldest_seconds: Oldest.
 //
-//   - singleflight_flight_duration_seconds: a histogram of how long fn has run, for the
-//     flights that have ended. It does not include the time for which a call waits, as a
-//     fresh one does, until its flight begins.
-//
-// And the gauges:
-//
-//   - singleflight_in_flight: flights, with the forgotten and the abandoned, but
-//     without those that wait for another to end.
-//   - singleflight_waiting: calls that wait for a result, leaders included.
-//   - singleflight_oldest_seconds: how long the oldest flight's fn has run; 0 if none runs.
-//
-// Collector panics if two groups have the same Name.
+// Collector panics if a group is nil, or two have the same Name.
 func Collector(groups ...Observed) prometheus.Collector {
+	check(groups)
 	var c collector
-	seen := make(map[string]bool)
 	for _, g := range groups {
-		name := g.name()
-		if seen[name] {
-			panic(fmt.Sprintf("observe: two groups have the name %q", name))
-		}
-		seen[name] = true
 		c = append(c, newCollected(g))
 	}
 	return c
@@ -86,7 +63,7 @@ type collected struct {
 type metric struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
-	value func(report) float64
+	value func(*Stats) float64
 }
 
 func newCollected(g Observed) collected {
@@ -94,23 +71,24 @@ func newCollected(g Observed) collected {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("singleflight_"+name, help, labels, group)
 	}
-	counter := func(name, help string, value func(reading) uint64) metric {
-		return metric{desc(name, help), prometheus.CounterValue, func(r report) float64 { return float64(value(r.reading)) }}
+	counter := func(name, help string, value func(*Stats) uint64) metric {
+		return metric{desc(name, help), prometheus.CounterValue, func(s *Stats) float64 { return float64(value(s)) }}
 	}
-	gauge := func(name, help string, value func(report) float64) metric {
+	gauge := func(name, help string, value func(*Stats) float64) metric {
 		return metric{desc(name, help), prometheus.GaugeValue, value}
 	}
 	return collected{
 		group: g,
 		metrics: []metric{
-			counter("flights_total", "Calls of functions.", func(r reading) uint64 { return r.Flights }),
-			counter("joined_total", "Calls that got what the function of another call made.", func(r reading) uint64 { return r.Joined }),
-			counter("left_total", "Calls that left because their context had ended.", func(r reading) uint64 { return r.Left }),
-			counter("outlived_total", "Flights whose own call has left.", func(r reading) uint64 { return r.Outlived }),
-			counter("refused_total", "Calls that would have waited for themselves.", func(r reading) uint64 { return r.Refused }),
-			gauge("in_flight", "Flights that have begun and not ended.", func(r report) float64 { return float64(r.InFlight) }),
-			gauge("waiting", "Calls that wait for a result.", func(r report) float64 { return float64(r.Waiting) }),
-			gauge("oldest_seconds", "Time for which the oldest flight has lasted.", func(r report) float64 { return time.Duration(r.Oldest).Seconds() }),
+			counter("calls_total", "Calls.", func(s *Stats) uint64 { return s.Calls }),
+			counter("flights_total", "Calls of functions.", func(s *Stats) uint64 { return s.Flights }),
+			counter("left_total", "Calls that left because their context had ended.", func(s *Stats) uint64 { return s.Left }),
+			counter("outlived_total", "Flights whose own call has left.", func(s *Stats) uint64 { return s.Outlived }),
+			counter("refused_total", "Calls that would have waited for themselves.", func(s *Stats) uint64 { return s.Refused }),
+			gauge("in_flight", "Flights that have begun and not ended.", func(s *Stats) float64 { return float64(s.InFlight) }),
+			gauge("next", "Flights that wait for another to end.", func(s *Stats) float64 { return float64(s.Next) }),
+			gauge("waiting", "Calls that wait for a result.", func(s *Stats) float64 { return float64(s.Callers) }),
+			gauge("oldest_seconds", "Time for which the oldest flight has lasted.", func(s *Stats) float64 { return s.Oldest.Seconds() }),
 		},
 		failures: desc("failures_total", "Flights that have failed, by how they ended.", "ending"),
 		duration: desc("flight_duration_seconds", "Time for which functions have run."),
@@ -118,23 +96,18 @@ func newCollected(g Observed) collected {
 }
 
 func (c *collected) collect(metrics chan<- prometheus.Metric) {
-	r := c.group.report(0)
+	s := c.group.Stats()
 	for _, m := range c.metrics {
-		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(r))
+		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s))
 	}
-	for e, n := range r.Failures {
-		metrics <- prometheus.MustNewConstMetric(c.failures, prometheus.CounterValue, float64(n), ending(e).String())
+	for ending, n := range s.Failures.All() {
+		metrics <- prometheus.MustNewConstMetric(c.failures, prometheus.CounterValue, float64(n), ending)
 	}
-	count, buckets := r.histogram()
-	metrics <- prometheus.MustNewConstHistogram(c.duration, count, r.duration.Seconds(), buckets)
-}
-
-// histogram returns how many flights have ended, and how many of them within each bound.
-func (r *reading) histogram() (count uint64, buckets map[float64]uint64) {
-	buckets = make(map[float64]uint64, len(bounds))
-	for i, bound := range bounds {
-		count += r.buckets[i]
+	buckets := make(map[float64]uint64, len(s.Durations.Bounds))
+	var count uint64
+	for i, bound := range s.Durations.Bounds {
+		count += s.Durations.Counts[i]
 		buckets[bound.Seconds()] = count
 	}
-	return count + r.buckets[len(bounds)], buckets
+	metrics <- prometheus.MustNewConstHistogram(c.duration, s.Durations.Count(), s.Durations.Sum.Seconds(), buckets)
 }

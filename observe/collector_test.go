@@ -26,6 +26,7 @@ func TestMetrics(t *testing.T) {
 		time.Sleep(1500 * time.Millisecond)
 		users.DoChan("secret", never)
 		end := abandon(t, users)
+		users.DoChan("key", func() (int, error) { return 1, nil })
 		ctx, cancel := context.WithCancel(t.Context())
 		users.DoChanContext(ctx, "secret", func(context.Context) (int, error) { return never() })
 		synctest.Wait()
@@ -33,11 +34,15 @@ func TestMetrics(t *testing.T) {
 		synctest.Wait()
 
 		names := []string{
-			"singleflight_flights_total", "singleflight_joined_total", "singleflight_left_total",
+			"singleflight_calls_total", "singleflight_flights_total", "singleflight_left_total",
 			"singleflight_outlived_total", "singleflight_refused_total", "singleflight_failures_total",
-			"singleflight_in_flight", "singleflight_waiting", "singleflight_oldest_seconds",
+			"singleflight_in_flight", "singleflight_next", "singleflight_waiting", "singleflight_oldest_seconds",
 		}
 		require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP singleflight_calls_total Calls.
+# TYPE singleflight_calls_total counter
+singleflight_calls_total{group="tiles"} 0
+singleflight_calls_total{group="users"} 6
 # HELP singleflight_failures_total Flights that have failed, by how they ended.
 # TYPE singleflight_failures_total counter
 singleflight_failures_total{ending="abandoned",group="tiles"} 0
@@ -56,14 +61,14 @@ singleflight_flights_total{group="users"} 3
 # TYPE singleflight_in_flight gauge
 singleflight_in_flight{group="tiles"} 0
 singleflight_in_flight{group="users"} 2
-# HELP singleflight_joined_total Calls that got what the function of another call made.
-# TYPE singleflight_joined_total counter
-singleflight_joined_total{group="tiles"} 0
-singleflight_joined_total{group="users"} 1
 # HELP singleflight_left_total Calls that left because their context had ended.
 # TYPE singleflight_left_total counter
 singleflight_left_total{group="tiles"} 0
 singleflight_left_total{group="users"} 2
+# HELP singleflight_next Flights that wait for another to end.
+# TYPE singleflight_next gauge
+singleflight_next{group="tiles"} 0
+singleflight_next{group="users"} 1
 # HELP singleflight_oldest_seconds Time for which the oldest flight has lasted.
 # TYPE singleflight_oldest_seconds gauge
 singleflight_oldest_seconds{group="tiles"} 0
@@ -79,7 +84,7 @@ singleflight_refused_total{group="users"} 0
 # HELP singleflight_waiting Calls that wait for a result.
 # TYPE singleflight_waiting gauge
 singleflight_waiting{group="tiles"} 0
-singleflight_waiting{group="users"} 2
+singleflight_waiting{group="users"} 3
 `), names...))
 		count, err := testutil.GatherAndCount(registry, append(names, "singleflight_flight_duration_seconds")...)
 		require.NoError(t, err)
@@ -115,7 +120,15 @@ func TestNamesOfGroups(t *testing.T) {
 	require.NoError(t, registry.Register(Collector(&Group{Name: "a"}, &Group{Name: "b"})))
 	require.NoError(t, registry.Register(Collector(&Sharded{Name: "c"})))
 	require.Error(t, registry.Register(Collector(&Group{Name: "a"})))
-	assert.PanicsWithValue(t, `observe: two groups have the name "a"`, func() {
-		Collector(&Group{Name: "a"}, &Group{Name: "a"})
-	})
+	for _, make := range []func(...Observed){
+		func(groups ...Observed) { Collector(groups...) },
+		func(groups ...Observed) { Handler(groups...) },
+	} {
+		assert.PanicsWithValue(t, `observe: two groups have the name "a"`, func() {
+			make(&Group{Name: "a"}, &Sharded{Name: "a"})
+		})
+		assert.PanicsWithValue(t, "observe: group 1 is nil", func() { make(&Group{Name: "a"}, nil) })
+		assert.PanicsWithValue(t, "observe: group 0 is nil", func() { make((*Group)(nil)) })
+		assert.PanicsWithValue(t, "observe: group 0 is nil", func() { make((*Sharded)(nil)) })
+	}
 }

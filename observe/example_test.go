@@ -28,10 +28,10 @@ func Example() {
 type requestID struct{}
 
 // Whose a flight is, is what its context says.
-func ExampleGroupOf_owner() {
+func ExampleGroupOf_whose() {
 	users := &observe.GroupOf[int64, *user]{
 		Name: "users",
-		Owner: func(ctx context.Context) string {
+		Whose: func(ctx context.Context) string {
 			id, _ := ctx.Value(requestID{}).(string)
 			return id
 		},
@@ -40,7 +40,7 @@ func ExampleGroupOf_owner() {
 	ctx := context.WithValue(context.Background(), requestID{}, "request 4711")
 	users.DoContext(ctx, 7, func(ctx context.Context) (*user, error) {
 		for _, f := range users.InFlight() { // or the page
-			fmt.Println(f.Key, f.State, users.Owner(f.Context))
+			fmt.Println(f.Key, f.State, users.Whose(f.Context))
 		}
 		return &user{"Ada"}, nil
 	})

@@ -1,16 +1,15 @@
 package observe
 
 import (
-	"encoding/json"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"time"
 )
 
 // figures are counted since the group was made. Each of them only grows.
 type figures struct {
+	calls    atomic.Uint64
 	flights  atomic.Uint64 // fn has been called
-	joined   atomic.Uint64 // calls, except those of DoChan
 	left     atomic.Uint64 // calls
 	outlived atomic.Uint64 // flights whose own call has left
 	refused  atomic.Uint64 // calls
@@ -18,12 +17,6 @@ type figures struct {
 	failures [endings]atomic.Uint64 // flights
 	buckets  [len(bounds) + 1]atomic.Uint64
 	duration atomic.Int64 // of all flights together
-
-	chanCalled atomic.Uint64 // flights of DoChan, except those of keys that do not equal themselves
-	chanCalls  atomic.Uint64 // calls of DoChan that have returned, with the same exception
-
-	mu         sync.Mutex
-	chanJoined uint64 // calls of DoChan
 }
 
 // An ending is how a flight fails.
@@ -37,19 +30,14 @@ const (
 	endings
 )
 
-func (e ending) String() string {
-	return [...]string{"error", "panic", "goexit", "abandoned"}[e]
-}
-
 // bounds are the upper bounds of the histogram's buckets.
 var bounds = [...]time.Duration{
-	100 * time.Microsecond, 300 * time.Microsecond,
-	time.Millisecond, 3 * time.Millisecond,
-	10 * time.Millisecond, 30 * time.Millisecond,
-	100 * time.Millisecond, 300 * time.Millisecond,
-	time.Second, 3 * time.Second,
-	10 * time.Second, 30 * time.Second,
-	100 * time.Second, 300 * time.Second,
+	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second,
+	10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute,
 }
 
 // observe adds a flight to the histogram.
@@ -62,44 +50,31 @@ func (f *figures) observe(d time.Duration) {
 	f.duration.Add(int64(d))
 }
 
-// A reading has the figures of one moment.
-type reading struct {
-	Flights  uint64   `json:"flights"`
-	Joined   uint64   `json:"joined"`
-	Left     uint64   `json:"left"`
-	Outlived uint64   `json:"outlived"`
-	Refused  uint64   `json:"refused"`
-	Failures failures `json:"failures"`
-	buckets  [len(bounds) + 1]uint64
-	duration time.Duration
-}
-
-// failures are how many flights have failed, by their ending.
-type failures [endings]uint64
-
-func (f failures) MarshalJSON() ([]byte, error) {
-	byEnding := make(map[string]uint64)
-	for e, n := range f {
-		byEnding[ending(e).String()] = n
+// read returns the counters. A call that has been counted as a flight, as left or as
+// refused was counted in calls before, and in outlived before it was counted as the second
+// of a flight and left; so calls and outlived are read after the others, and Spared is
+// never negative.
+func (f *figures) read() Stats {
+	s := Stats{
+		Flights: f.flights.Load(),
+		Left:    f.left.Load(),
+		Refused: f.refused.Load(),
+		Failures: Failures{
+			Error:     f.failures[failed].Load(),
+			Panic:     f.failures[panicked].Load(),
+			Goexit:    f.failures[exited].Load(),
+			Abandoned: f.failures[abandoned].Load(),
+		},
+		Durations: Histogram{
+			Bounds: slices.Clone(bounds[:]),
+			Counts: make([]uint64, len(f.buckets)),
+			Sum:    time.Duration(f.duration.Load()),
+		},
 	}
-	return json.Marshal(byEnding)
-}
-
-// read returns the figures, with joined from settle.
-func (f *figures) read(joined uint64) reading {
-	r := reading{
-		Flights:  f.flights.Load(),
-		Joined:   joined,
-		Left:     f.left.Load(),
-		Outlived: f.outlived.Load(),
-		Refused:  f.refused.Load(),
-		duration: time.Duration(f.duration.Load()),
+	for i := range f.buckets {
+		s.Durations.Counts[i] = f.buckets[i].Load()
 	}
-	for e := range r.Failures {
-		r.Failures[e] = f.failures[e].Load()
-	}
-	for i := range r.buckets {
-		r.buckets[i] = f.buckets[i].Load()
-	}
-	return r
+	s.Outlived = f.outlived.Load()
+	s.Calls = f.calls.Load()
+	return s
 }

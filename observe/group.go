@@ -15,11 +15,15 @@ type GroupOf[K comparable, V any] struct {
 	// Name tells the group from others, in metrics as the label group.
 	Name string
 
-	// Owner tells the page whose a flight is. It gets fn's context, in which it may find
+	// Whose tells the page whose a flight is. It gets fn's context, in which it may find
 	// a user, a request or a trace. It is not called for a flight that a Do or DoChan has
 	// begun, which has no context. The goroutine that writes the page calls it, while fn
-	// runs.
-	Owner func(context.Context) string
+	// runs, or up to a second after.
+	Whose func(context.Context) string
+
+	// Key returns the text that the page shows for a key, for instance without what is
+	// secret. If it is nil, that is the text that [fmt.Sprint] returns.
+	Key func(K) string
 
 	group    singleflight.GroupOf[K, V]
 	observer observer[K, V]
@@ -32,7 +36,8 @@ type Group = GroupOf[string, any]
 // GroupOf of the library.
 type ShardedOf[K comparable, V any] struct {
 	Name  string                       // as in GroupOf
-	Owner func(context.Context) string // as in GroupOf
+	Whose func(context.Context) string // as in GroupOf
+	Key   func(K) string               // as in GroupOf
 
 	group    singleflight.ShardedOf[K, V]
 	observer observer[K, V]

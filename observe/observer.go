@@ -9,8 +9,9 @@ import (
 	"github.com/actorflight/singleflight"
 )
 
-// This file is what GroupOf and ShardedOf have in common: each call goes to the
-// library with a record, and is counted when its fn begins and ends, and when it returns.
+// This file is what GroupOf and ShardedOf have in common: each call is counted, and goes to
+// the library with a record; its fn is counted when it begins and ends, and the call when it
+// has left or was refused.
 
 // A group is a GroupOf or a ShardedOf of the library.
 type group[K comparable, V any] interface {
@@ -26,25 +27,20 @@ type group[K comparable, V any] interface {
 // An observer counts a group's calls and flights.
 type observer[K comparable, V any] struct {
 	figures figures
-	chans   chans[K]
 	top     top[K]
 	halver  halver // of top
+	looks   looks[K]
 }
 
 var seed = maphash.MakeSeed()
 
-// record returns the record of a call that is about to be made.
+// record counts a call that is about to be made, and returns its record. It panics if key
+// cannot be hashed, as the library would.
 func (o *observer[K, V]) record(ctx context.Context, key K, plain bool) *record {
-	r := new(record)
-	o.comes(r, ctx, key, plain)
+	r := &record{Context: ctx, done: ctx.Done(), plain: plain, hash: maphash.Comparable(seed, key)}
+	o.figures.calls.Add(1)
+	o.top.place(r.hash).come(r.hash)
 	return r
-}
-
-// comes makes r the record of a call that is about to be made. It panics if key cannot
-// be hashed, as the library would.
-func (o *observer[K, V]) comes(r *record, ctx context.Context, key K, plain bool) {
-	r.Context, r.plain, r.hash = ctx, plain, maphash.Comparable(seed, key)
-	r.came = o.top.place(r.hash).came.Add(1)
 }
 
 // do is a DoContext whose context can never be done. That is like a Do, except that
@@ -54,8 +50,19 @@ func (o *observer[K, V]) do(g group[K, V], key K, fn func() (V, error)) (v V, er
 		return g.Do(key, nil) // which panics
 	}
 	r := o.record(context.Background(), key, true)
-	defer func() { err = o.ended(r, err, shared) }()
 	return g.DoContext(r, key, func(ctx context.Context) (V, error) {
+		return o.fly(ctx, r, key, func(context.Context) (V, error) { return fn() })
+	})
+}
+
+// doChan is a DoChanContext whose context can never be done, in the same way. It starts no
+// goroutine more than a DoChan, and keeps the order of channels.
+func (o *observer[K, V]) doChan(g group[K, V], key K, fn func() (V, error)) <-chan singleflight.ResultOf[V] {
+	if fn == nil {
+		return g.DoChan(key, nil) // which panics
+	}
+	r := o.record(context.Background(), key, true)
+	return g.DoChanContext(r, key, func(ctx context.Context) (V, error) {
 		return o.fly(ctx, r, key, func(context.Context) (V, error) { return fn() })
 	})
 }
@@ -69,39 +76,14 @@ func (o *observer[K, V]) doContext(
 		return do(ctx, key, fn) // which panics
 	}
 	r := o.record(ctx, key, false)
-	defer func() { err = o.ended(r, err, shared) }()
-	return do(r, key, func(ctx context.Context) (V, error) {
+	v, err, shared = do(r, key, func(ctx context.Context) (V, error) {
 		return o.fly(ctx, r, key, fn)
 	})
+	return v, o.ended(r, err, shared), shared
 }
 
-// doChan returns the library's channel to the caller: forwarding the result would cost a
-// goroutine for each call, and the order of the channels. So it does not see the end of
-// the call; settle works out how many calls have joined.
-func (o *observer[K, V]) doChan(g group[K, V], key K, fn func() (V, error)) <-chan singleflight.ResultOf[V] {
-	if fn == nil {
-		return g.DoChan(key, nil) // which panics
-	}
-	r := &chanRecord[K]{key: key}
-	o.comes(&r.record, context.Background(), key, true)
-	if key != key { // it has a flight of its own, which InFlight does not show
-		return g.DoChan(key, func() (V, error) {
-			return o.fly(r.Context, &r.record, key, func(context.Context) (V, error) { return fn() })
-		})
-	}
-	o.top.place(r.hash).mayJoin(r.hash)
-	results := g.DoChan(key, func() (V, error) {
-		o.figures.chanCalled.Add(1)
-		o.top.place(r.hash).leads(r.hash)
-		o.chans.add(r)
-		defer o.chans.remove(r)
-		return o.fly(r.Context, &r.record, r.key, func(context.Context) (V, error) { return fn() })
-	})
-	o.figures.chanCalls.Add(1)
-	return results
-}
-
-// doChanContext counts a call of do, the group's DoChanContext or DoChanFresh.
+// doChanContext counts a call of do, the group's DoChanContext or DoChanFresh. The caller
+// gets the library's channel if the call can neither leave nor be refused.
 func (o *observer[K, V]) doChanContext(
 	do func(context.Context, K, func(context.Context) (V, error)) <-chan singleflight.ResultOf[V],
 	ctx context.Context, key K, fn func(context.Context) (V, error),
@@ -113,6 +95,9 @@ func (o *observer[K, V]) doChanContext(
 	library := do(r, key, func(ctx context.Context) (V, error) {
 		return o.fly(ctx, r, key, fn)
 	})
+	if r.done == nil && recordOf(ctx) == nil {
+		return library
+	}
 	results := make(chan singleflight.ResultOf[V], 1)
 	select {
 	case result := <-library:
@@ -144,6 +129,7 @@ func (o *observer[K, V]) begins(r *record) {
 		o.figures.outlived.Add(1)
 	}
 	o.figures.flights.Add(1)
+	o.top.place(r.hash).begin(r.hash)
 	r.begun.Store(clock())
 }
 
@@ -151,10 +137,8 @@ func (o *observer[K, V]) begins(r *record) {
 func (o *observer[K, V]) ends(ctx context.Context, r *record, key K, returned bool, err error) {
 	now := clock()
 	o.figures.observe(time.Duration(now - r.begun.Load()))
-	if place := o.top.place(r.hash); place.came.Load() != r.came {
-		place.call(r.hash, key)
-		o.halver.until(now, o.top.halve)
-	}
+	o.top.place(r.hash).end(r.hash, key)
+	o.halver.until(now, o.top.halve)
 	if returned && err == nil && ctx.Err() == nil {
 		return
 	}
@@ -175,8 +159,8 @@ func endingOf(ctx context.Context, returned bool) ending {
 	}
 }
 
-// ended counts a call that returns, panics or exits, given its results from the library.
-// It returns the error that the caller gets.
+// ended counts a call that returns, given its results from the library, if it has left or
+// was refused. It returns the error that the caller gets.
 func (o *observer[K, V]) ended(r *record, err error, shared bool) error {
 	switch {
 	case err == error(r) || err == context.Canceled && r.endedWithoutError(): //nolint:errorlint // what the library returns
@@ -185,39 +169,18 @@ func (o *observer[K, V]) ended(r *record, err error, shared bool) error {
 		}
 		o.figures.left.Add(1)
 		return cmp.Or(r.Context.Err(), context.Canceled)
-	case r.wasCalled():
-	case err == singleflight.ErrDeadlock && !shared && recordOf(r.Context) != nil: //nolint:errorlint // what the library returns
+	case err == singleflight.ErrDeadlock && !shared && !r.wasCalled() && recordOf(r.Context) != nil: //nolint:errorlint // what the library returns
 		o.figures.refused.Add(1) // it is made in an fn; a call that is not may get this error from one
-	default:
-		o.figures.joined.Add(1)
-		o.top.place(r.hash).join(r.hash)
 	}
 	return err
 }
 
-// settle returns the flights in flight, and how many calls have joined one. A call of
-// DoChan has joined if it has returned and its fn is never called. A call whose fn is yet
-// to be called belongs to a flight in flight; settle lists those between reading the other
-// two counts, so it may subtract a call twice, but misses none. The number that it returns
-// never decreases, never exceeds the true one, and at rest is the true one.
-func (o *observer[K, V]) settle(g group[K, V]) (joined uint64, flights []singleflight.FlightOf[K]) {
-	f := &o.figures
-	number := o.chans.now()
-	calls := int64(f.chanCalls.Load())
-	flights = g.InFlight()
-	calls += int64(o.chans.old(number)) // else subtracted twice: in flight, and fn called
-	for _, flight := range flights {
-		if flight.State == singleflight.Waiting {
-			calls -= int64(flight.Callers) // one of which will begin it
-		} else if flight.Context == nil {
-			calls--
-		}
-	}
-	calls -= int64(f.chanCalled.Load())
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.chanJoined = max(f.chanJoined, uint64(max(0, calls)))
-	return f.joined.Load() + f.chanJoined, flights
+// stats returns the figures of the group g with that name.
+func (o *observer[K, V]) stats(g group[K, V], name string) Stats {
+	s, l := o.figures.read(), o.looks.list(g.InFlight)
+	s.Name = name
+	s.At, s.InFlight, s.Next, s.Callers, s.Oldest = l.time, l.inFlight, l.next, l.callers, l.oldest
+	return s
 }
 
 // inFlight is the library's InFlight, without the contexts of flights whose fn gets none.

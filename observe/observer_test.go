@@ -29,6 +29,7 @@ type observed[K comparable, V any] interface {
 	Observed
 	Forget(K)
 	Wait(context.Context) error
+	drop()
 }
 
 func onBoth[K comparable, V any](t *testing.T, test func(*testing.T, observed[K, V])) {
@@ -40,11 +41,35 @@ func onBoth[K comparable, V any](t *testing.T, test func(*testing.T, observed[K,
 	})
 }
 
-// counted returns the figures of a group, without the histogram.
-func counted(g Observed) reading {
-	r := g.report(0).reading
-	r.buckets, r.duration = [len(bounds) + 1]uint64{}, 0
-	return r
+// counts are the counters of a Stats, without the histogram.
+type counts struct {
+	Calls, Flights, Left, Outlived, Refused uint64
+	Failures                                Failures
+}
+
+func counted(g Observed) counts {
+	s := g.Stats()
+	return counts{s.Calls, s.Flights, s.Left, s.Outlived, s.Refused, s.Failures}
+}
+
+// spared returns the calls that were spared.
+func spared(g Observed) uint64 {
+	s := g.Stats()
+	return s.Spared()
+}
+
+// drop drops the list of flights, so that the next one is of now.
+func (g *GroupOf[K, V]) drop()   { g.observer.looks.latest.Store(nil) }
+func (s *ShardedOf[K, V]) drop() { s.observer.looks.latest.Store(nil) }
+
+// now returns the Stats of a group, with what is in flight now.
+func now(g interface {
+	Observed
+	drop()
+},
+) Stats {
+	g.drop()
+	return g.Stats()
 }
 
 // plain calls f in a goroutine that may panic or exit.
@@ -114,25 +139,25 @@ func never() (int, error) { panic("this fn must not be called") }
 // ways are how fn ends, and what that counts as.
 var ways = []struct {
 	fn    func() (int, error)
-	count func(*reading)
+	count func(*counts)
 }{
-	{func() (int, error) { return 1, nil }, func(*reading) {}},
-	{func() (int, error) { return 1, errFn }, func(r *reading) { r.Failures[failed]++ }},
-	{func() (int, error) { return 1, context.Canceled }, func(r *reading) { r.Failures[failed]++ }},
-	{func() (int, error) { return 1, singleflight.ErrDeadlock }, func(r *reading) { r.Failures[failed]++ }},
-	{func() (int, error) { runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
-	{func() (int, error) { defer panic(1); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
-	{func() (int, error) { defer deep(300); runtime.Goexit(); return 0, nil }, func(r *reading) { r.Failures[exited]++ }},
-	{func() (int, error) { panic(1) }, func(r *reading) { r.Failures[panicked]++ }},
-	{func() (int, error) { panic(nil) }, func(r *reading) { r.Failures[panicked]++ }},
-	{func() (int, error) { return deep(300) }, func(r *reading) { r.Failures[panicked]++ }},
+	{func() (int, error) { return 1, nil }, func(*counts) {}},
+	{func() (int, error) { return 1, errFn }, func(r *counts) { r.Failures.Error++ }},
+	{func() (int, error) { return 1, context.Canceled }, func(r *counts) { r.Failures.Error++ }},
+	{func() (int, error) { return 1, singleflight.ErrDeadlock }, func(r *counts) { r.Failures.Error++ }},
+	{func() (int, error) { runtime.Goexit(); return 0, nil }, func(r *counts) { r.Failures.Goexit++ }},
+	{func() (int, error) { defer panic(1); runtime.Goexit(); return 0, nil }, func(r *counts) { r.Failures.Goexit++ }},
+	{func() (int, error) { defer deep(300); runtime.Goexit(); return 0, nil }, func(r *counts) { r.Failures.Goexit++ }},
+	{func() (int, error) { panic(1) }, func(r *counts) { r.Failures.Panic++ }},
+	{func() (int, error) { panic(nil) }, func(r *counts) { r.Failures.Panic++ }},
+	{func() (int, error) { return deep(300) }, func(r *counts) { r.Failures.Panic++ }},
 }
 
 // inEachWay runs test with each way in which fn ends, for calls that join and that do not.
-func inEachWay(panics bool, test func(joining int, fn func() (int, error), count func(*reading))) {
+func inEachWay(panics bool, test func(joining int, fn func() (int, error), count func(*counts))) {
 	for _, way := range ways {
-		var counted reading
-		if way.count(&counted); !panics && counted.Failures[panicked] > 0 {
+		var counted counts
+		if way.count(&counted); !panics && counted.Failures.Panic > 0 {
 			continue
 		}
 		test(0, way.fn, way.count)
@@ -140,9 +165,9 @@ func inEachWay(panics bool, test func(joining int, fn func() (int, error), count
 	}
 }
 
-func TestFlightsAndJoinedAreCounted(t *testing.T) {
+func TestCallsAndFlightsAreCounted(t *testing.T) {
 	calls.with(t, func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error))) {
-		inEachWay(panics, func(joining int, fn func() (int, error), count func(*reading)) {
+		inEachWay(panics, func(joining int, fn func() (int, error), count func(*counts)) {
 			want := counted(g)
 			gate := make(chan struct{})
 			call(func() (int, error) { <-gate; return fn() })
@@ -153,10 +178,11 @@ func TestFlightsAndJoinedAreCounted(t *testing.T) {
 			synctest.Wait()
 			close(gate)
 			synctest.Wait()
+			want.Calls += 1 + uint64(joining)
 			want.Flights++
-			want.Joined += uint64(joining)
 			count(&want)
 			require.Equal(t, want, counted(g))
+			require.Equal(t, want.Calls-want.Flights, spared(g))
 		})
 	})
 }
@@ -164,7 +190,7 @@ func TestFlightsAndJoinedAreCounted(t *testing.T) {
 // Fresh calls wait for the flight in progress, which they do not join, and share the next.
 func TestFreshCallsAreCounted(t *testing.T) {
 	freshCalls.with(t, func(t *testing.T, g observed[string, int], panics bool, call func(func() (int, error))) {
-		inEachWay(panics, func(joining int, fn func() (int, error), count func(*reading)) {
+		inEachWay(panics, func(joining int, fn func() (int, error), count func(*counts)) {
 			want := counted(g)
 			first, gate := make(chan struct{}), make(chan struct{})
 			call(func() (int, error) { <-first; return 1, nil })
@@ -175,10 +201,11 @@ func TestFreshCallsAreCounted(t *testing.T) {
 				call(never)
 			}
 			synctest.Wait()
+			want.Calls += 2 + uint64(joining)
 			want.Flights++
-			assert.Equal(t, want, counted(g), "the next flight has not begun, and no call has joined it")
-			r := g.report(0)
-			assert.Equal(t, []int{1, 1, 2 + joining}, []int{r.InFlight, r.Behind, r.Waiting})
+			assert.Equal(t, want, counted(g), "the next flight has not begun")
+			s := now(g)
+			assert.Equal(t, []int{1, 1, 2 + joining}, []int{s.InFlight, s.Next, s.Callers})
 
 			close(first)
 			synctest.Wait()
@@ -186,15 +213,14 @@ func TestFreshCallsAreCounted(t *testing.T) {
 			assert.Equal(t, want, counted(g))
 			close(gate)
 			synctest.Wait()
-			want.Joined += uint64(joining)
 			count(&want)
 			require.Equal(t, want, counted(g))
+			require.Equal(t, want.Calls-want.Flights, spared(g))
 		})
 	})
 }
 
-// While a fresh call waits, other calls join the flight in progress. DoChan's count when
-// none waits any more.
+// While a fresh call waits, other calls join the flight in progress.
 func TestOthersJoinWhileAFreshCallWaits(t *testing.T) {
 	calls.with(t, func(t *testing.T, g observed[string, int], _ bool, call func(func() (int, error))) {
 		first, next := make(chan struct{}), make(chan struct{})
@@ -203,10 +229,12 @@ func TestOthersJoinWhileAFreshCallWaits(t *testing.T) {
 		g.DoChanFresh(t.Context(), "key", func(context.Context) (int, error) { <-next; return 2, nil })
 		call(never)
 		synctest.Wait()
-		assert.Zero(t, counted(g).Joined)
+		assert.Equal(t, counts{Calls: 3, Flights: 1}, counted(g))
+		assert.Equal(t, uint64(2), spared(g), "a fresh call that waits is among them")
 		close(first)
 		synctest.Wait()
-		assert.Equal(t, reading{Flights: 2, Joined: 1}, counted(g))
+		assert.Equal(t, counts{Calls: 3, Flights: 2}, counted(g))
+		assert.Equal(t, uint64(1), spared(g))
 		close(next)
 	})
 }
@@ -219,7 +247,7 @@ func TestFreshCallsThatLeaveAreCounted(t *testing.T) {
 		_, err, _ := g.DoFresh(done, "key", withContext)
 		assert.Equal(t, context.Canceled, err)
 		assert.Equal(t, singleflight.ResultOf[int]{Err: context.Canceled}, <-g.DoChanFresh(done, "key", withContext))
-		want := reading{Left: 2}
+		want := counts{Calls: 2, Left: 2}
 		assert.Equal(t, want, counted(g))
 
 		// If all leave, their flight never begins.
@@ -236,9 +264,9 @@ func TestFreshCallsThatLeaveAreCounted(t *testing.T) {
 			}
 		}
 		fresh(withContext)()
-		want.Flights, want.Left = 1, 3
+		want.Calls, want.Flights, want.Left = 4, 1, 3
 		assert.Equal(t, want, counted(g))
-		assert.Zero(t, g.report(0).Behind)
+		assert.Zero(t, now(g).Next)
 
 		// The flight outlives a call whose fn it runs, but none that has left before.
 		leave := fresh(withContext)
@@ -248,7 +276,7 @@ func TestFreshCallsThatLeaveAreCounted(t *testing.T) {
 		close(first)
 		assert.Equal(t, 1, (<-present).Val)
 		synctest.Wait()
-		want.Flights, want.Left = 2, 4
+		want.Calls, want.Flights, want.Left = 7, 2, 4
 		assert.Equal(t, want, counted(g))
 		leaveLater()
 		want.Left, want.Outlived = 5, 1
@@ -256,8 +284,8 @@ func TestFreshCallsThatLeaveAreCounted(t *testing.T) {
 		close(next)
 		assert.Equal(t, singleflight.ResultOf[int]{Val: 2}, <-stays)
 		synctest.Wait()
-		want.Joined = 1
 		assert.Equal(t, want, counted(g))
+		assert.Equal(t, uint64(1), spared(g))
 	})
 }
 
@@ -272,17 +300,15 @@ func TestWaitOfAFreshCallIsNoTimeOfItsFlight(t *testing.T) {
 			"key flying":  {Key: "key", State: "flying", Callers: 1, Age: age(4 * time.Second)},
 			"key waiting": {Key: "key", State: "waiting", Callers: 1, waits: true},
 		}, rowsByKey(g))
-		assert.Equal(t, age(4*time.Second), g.report(0).Oldest)
+		assert.Equal(t, 4*time.Second, now(g).Oldest)
 		time.Sleep(2 * time.Second)
 		assert.Equal(t, map[string]row{
 			"key flying": {Key: "key", State: "flying", Callers: 1, Age: age(time.Second)},
 		}, rowsByKey(g))
 		<-fresh
-		r := g.report(0).reading
-		assert.Equal(t, 7*time.Second, r.duration)
-		_, buckets := r.histogram()
-		assert.Equal(t, uint64(1), buckets[3])
-		assert.Equal(t, uint64(2), buckets[10])
+		d := g.Stats().Durations
+		assert.Equal(t, 7*time.Second, d.Sum)
+		assert.Equal(t, map[time.Duration]uint64{2500 * time.Millisecond: 1, 5 * time.Second: 1}, buckets(d))
 	})
 }
 
@@ -296,7 +322,7 @@ func TestPanicDuringGoexit(t *testing.T) {
 			runtime.Goexit()
 		}()
 		synctest.Wait()
-		assert.Equal(t, reading{Flights: 1, Failures: failures{panicked: 1}}, counted(g))
+		assert.Equal(t, counts{Calls: 1, Flights: 1, Failures: Failures{Panic: 1}}, counted(g))
 	})
 }
 
@@ -308,31 +334,20 @@ func deep(n int) (int, error) {
 	return deep(n - 1)
 }
 
-// A call of DoChan that has joined counts at once, if the flight has begun.
-func TestJoinedCountsAtOnce(t *testing.T) {
-	onBoth(t, func(t *testing.T, g observed[string, int]) {
-		gate := make(chan struct{})
-		g.DoChan("key", func() (int, error) { <-gate; return 1, nil })
-		g.DoChan("other", func() (int, error) { <-gate; return 1, nil })
-		synctest.Wait()
-		g.DoChan("key", never)
-		assert.Equal(t, uint64(1), counted(g).Joined)
-		close(gate)
-	})
-}
-
-// A call of DoChan that waits for its turn has joined nothing yet.
-func TestJoinedNeverShrinks(t *testing.T) {
-	onBoth(t, func(t *testing.T, g observed[string, int]) {
+// Calls count when they are made, whatever becomes of them.
+func TestCallsCountAtOnce(t *testing.T) {
+	calls.with(t, func(t *testing.T, g observed[string, int], _ bool, call func(func() (int, error))) {
 		end := abandon(t, g)
-		results := g.DoChan("key", func() (int, error) { return 1, nil })
-		g.DoChan("key", never)
-		before := counted(g)
-		assert.Zero(t, before.Joined)
-		close(end)
-		<-results
+		call(func() (int, error) { return 1, nil })
 		synctest.Wait()
-		assert.Equal(t, uint64(1), counted(g).Joined)
+		call(never)
+		synctest.Wait()
+		assert.Equal(t, counts{Calls: 3, Flights: 1, Left: 1, Outlived: 1}, counted(g))
+		assert.Equal(t, uint64(2), spared(g), "one of them will begin a flight")
+		close(end)
+		synctest.Wait()
+		assert.Equal(t, counts{Calls: 3, Flights: 2, Left: 1, Outlived: 1, Failures: Failures{Abandoned: 1}}, counted(g))
+		assert.Equal(t, uint64(1), spared(g))
 	})
 }
 
@@ -351,7 +366,7 @@ func abandon(t *testing.T, g observed[string, int]) (end chan struct{}) {
 func TestLeavingIsCounted(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {
 		end := abandon(t, g)
-		assert.Equal(t, reading{Flights: 1, Left: 1, Outlived: 1}, counted(g))
+		assert.Equal(t, counts{Calls: 1, Flights: 1, Left: 1, Outlived: 1}, counted(g))
 
 		// One call leaves before its flight begins, and the context of another is done
 		// before the call.
@@ -362,11 +377,11 @@ func TestLeavingIsCounted(t *testing.T) {
 		assert.Equal(t, singleflight.ResultOf[int]{Err: context.Canceled}, <-left)
 		_, err, _ := g.DoContext(ctx, "key", withContext)
 		assert.Equal(t, context.Canceled, err)
-		assert.Equal(t, reading{Flights: 1, Left: 3, Outlived: 1}, counted(g))
+		assert.Equal(t, counts{Calls: 3, Flights: 1, Left: 3, Outlived: 1}, counted(g))
 
 		close(end)
 		synctest.Wait()
-		assert.Equal(t, reading{Flights: 1, Left: 3, Outlived: 1, Failures: failures{abandoned: 1}}, counted(g))
+		assert.Equal(t, counts{Calls: 3, Flights: 1, Left: 3, Outlived: 1, Failures: Failures{Abandoned: 1}}, counted(g))
 	})
 }
 
@@ -388,7 +403,7 @@ func TestLeavingIsCountedIfErrIsNil(t *testing.T) {
 		assert.Equal(t, singleflight.ResultOf[int]{Err: context.Canceled}, <-join)
 		close(end)
 		synctest.Wait()
-		assert.Equal(t, reading{Flights: 1, Left: 2, Outlived: 1, Failures: failures{abandoned: 1}}, counted(g))
+		assert.Equal(t, counts{Calls: 2, Flights: 1, Left: 2, Outlived: 1, Failures: Failures{Abandoned: 1}}, counted(g))
 	})
 }
 
@@ -397,7 +412,7 @@ func TestCanceledReturnedByFnIsNotCountedAsLeaving(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {
 		_, err, _ := g.DoContext(t.Context(), "key", func(context.Context) (int, error) { return 0, context.Canceled })
 		assert.Equal(t, context.Canceled, err)
-		assert.Equal(t, reading{Flights: 1, Failures: failures{failed: 1}}, counted(g))
+		assert.Equal(t, counts{Calls: 1, Flights: 1, Failures: Failures{Error: 1}}, counted(g))
 	})
 }
 
@@ -423,7 +438,7 @@ func TestOutlivedFlight(t *testing.T) {
 		close(gate)
 		assert.Equal(t, 1, (<-stays).Val)
 		synctest.Wait()
-		assert.Equal(t, reading{Flights: 1, Left: 1, Outlived: 1, Joined: 1}, counted(g))
+		assert.Equal(t, counts{Calls: 2, Flights: 1, Left: 1, Outlived: 1}, counted(g))
 	})
 }
 
@@ -437,7 +452,7 @@ func TestRefusedCallsAreCounted(t *testing.T) {
 			return v, err
 		})
 		require.ErrorIs(t, err, singleflight.ErrDeadlock)
-		assert.Equal(t, reading{Flights: 1, Refused: 2, Failures: failures{failed: 1}}, counted(g))
+		assert.Equal(t, counts{Calls: 3, Flights: 1, Refused: 2, Failures: Failures{Error: 1}}, counted(g))
 	})
 }
 
@@ -453,7 +468,7 @@ func TestErrDeadlockOfFnIsNotCountedAsRefused(t *testing.T) {
 		synctest.Wait()
 		close(gate)
 		assert.Equal(t, singleflight.ResultOf[int]{Err: singleflight.ErrDeadlock}, <-stays)
-		assert.Equal(t, reading{Flights: 1, Joined: 1, Left: 1, Outlived: 1, Failures: failures{failed: 1}}, counted(g))
+		assert.Equal(t, counts{Calls: 2, Flights: 1, Left: 1, Outlived: 1, Failures: Failures{Error: 1}}, counted(g))
 	})
 }
 
@@ -467,7 +482,7 @@ func TestRefusedFreshCallsAreCounted(t *testing.T) {
 			return v, err
 		})
 		require.ErrorIs(t, err, singleflight.ErrDeadlock)
-		assert.Equal(t, reading{Flights: 1, Refused: 2, Failures: failures{failed: 1}}, counted(g))
+		assert.Equal(t, counts{Calls: 3, Flights: 1, Refused: 2, Failures: Failures{Error: 1}}, counted(g))
 	})
 }
 
@@ -484,7 +499,7 @@ func TestRerunIsCounted(t *testing.T) {
 		assert.Equal(t, 1, v)
 		assert.False(t, shared)
 		assert.Equal(t, singleflight.ResultOf[int]{Val: 2}, <-rerun)
-		assert.Equal(t, reading{Flights: 2}, counted(g))
+		assert.Equal(t, counts{Calls: 2, Flights: 2}, counted(g))
 	})
 }
 
@@ -524,11 +539,10 @@ func TestNaN(t *testing.T) {
 		for range 3 {
 			g.DoChan(math.NaN(), func() (int, error) { <-gate; return 1, nil })
 			g.DoChanFresh(t.Context(), math.NaN(), func(context.Context) (int, error) { <-gate; return 1, nil })
-			assert.Zero(t, counted(g).Joined)
 		}
 		close(gate)
 		synctest.Wait()
-		assert.Equal(t, reading{Flights: 6}, counted(g))
+		assert.Equal(t, counts{Calls: 6, Flights: 6}, counted(g))
 	})
 }
 
@@ -563,7 +577,8 @@ func TestInFlightShowsFnsContext(t *testing.T) {
 }
 
 // rowsByKey returns the rows of a group, without the time of day.
-func rowsByKey(g Observed) map[string]row {
+func rowsByKey(g observed[string, int]) map[string]row {
+	g.drop()
 	rows := make(map[string]row)
 	for _, r := range g.report(maxRows).rows {
 		r.Since = nil
@@ -595,10 +610,10 @@ func TestAges(t *testing.T) {
 			"Do flying":     {Key: "Do", State: "flying", Callers: 1, Age: age(3 * time.Second)},
 			"DoChan flying": {Key: "DoChan", State: "flying", Callers: 2, Age: age(3 * time.Second)},
 		}, rows)
-		r := g.report(0)
-		assert.Equal(t, 4, r.InFlight)
-		assert.Equal(t, 5, r.Waiting)
-		assert.Equal(t, age(5*time.Second), r.Oldest)
+		s := now(g)
+		assert.Equal(t, 4, s.InFlight)
+		assert.Equal(t, 5, s.Callers)
+		assert.Equal(t, 5*time.Second, s.Oldest)
 		close(gate)
 	})
 }
@@ -652,26 +667,33 @@ func TestAbandonedAndWaiting(t *testing.T) {
 	})
 }
 
+// buckets returns the buckets that are not empty, by their bounds.
+func buckets(h Histogram) map[time.Duration]uint64 {
+	flights := make(map[time.Duration]uint64)
+	for i, n := range h.Counts {
+		if n > 0 {
+			flights[append(h.Bounds, math.MaxInt64)[i]] = n
+		}
+	}
+	return flights
+}
+
 func TestDurations(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {
 		for _, d := range []time.Duration{0, time.Second, time.Second + 1, time.Hour} {
 			g.Do("key", func() (int, error) { time.Sleep(d); return 1, nil })
 		}
-		r := g.report(0).reading
-		assert.Equal(t, time.Hour+2*time.Second+1, r.duration)
-		count, buckets := r.histogram()
-		assert.Equal(t, uint64(4), count)
-		assert.Len(t, buckets, len(bounds))
-		assert.Equal(t, uint64(1), buckets[0.0001])
-		assert.Equal(t, uint64(1), buckets[0.3])
-		assert.Equal(t, uint64(2), buckets[1])
-		assert.Equal(t, uint64(3), buckets[3])
-		assert.Equal(t, uint64(3), buckets[300])
+		d := g.Stats().Durations
+		assert.Equal(t, time.Hour+2*time.Second+1, d.Sum)
+		assert.Equal(t, uint64(4), d.Count())
+		assert.Equal(t, map[time.Duration]uint64{
+			100 * time.Microsecond: 1, time.Second: 1, 2500 * time.Millisecond: 1, math.MaxInt64: 1,
+		}, buckets(d))
 	})
 }
 
-// Every kind of call counts, and lone calls do not.
-func TestKeysJoinedMost(t *testing.T) {
+// Every kind of call counts.
+func TestKeysCalledMost(t *testing.T) {
 	calls.with(t, func(t *testing.T, g observed[string, int], _ bool, call func(func() (int, error))) {
 		for range 2 {
 			gate := make(chan struct{})
@@ -684,17 +706,17 @@ func TestKeysJoinedMost(t *testing.T) {
 			close(gate)
 			synctest.Wait()
 		}
-		g.Do("alone", func() (int, error) { return 1, nil })
-		<-g.DoChan("alone, too", func() (int, error) { return 1, nil })
-		assert.Equal(t, []hot{{Key: "key", Joined: 8}}, g.report(1).top)
+		g.Do("once", func() (int, error) { return 1, nil })
+		<-g.DoChan("once, too", func() (int, error) { return 1, nil })
+		assert.Equal(t, []hot{{Key: "key", Calls: 10, Flights: 2}}, g.report(1).top)
 		time.Sleep(halfLife)
-		assert.Equal(t, []hot{{Key: "key", Joined: 4}}, g.report(1).top)
+		assert.Equal(t, []hot{{Key: "key", Calls: 5, Flights: 1}}, g.report(1).top)
 		time.Sleep(3 * halfLife)
 		assert.Empty(t, g.report(1).top)
 	})
 }
 
-// Calls that meet no other leave no key.
+// Keys that are called once are not kept.
 func TestLoneCallsLeaveNoKey(t *testing.T) {
 	var g GroupOf[string, int]
 	fn := func() (int, error) { return 1, nil }
@@ -703,22 +725,98 @@ func TestLoneCallsLeaveNoKey(t *testing.T) {
 	for i := range g.observer.top {
 		assert.Nil(t, g.observer.top[i].name.Load())
 	}
-	assert.Nil(t, g.observer.chans.newest)
 }
 
-// If two keys share a place, the one that is joined more stays.
+// If two keys share a place, the one that is called more has it.
 func TestPlaceOfTwoKeys(t *testing.T) {
 	var keys top[string]
 	p := keys.place(1)
 	require.Same(t, p, keys.place(1+uint64(len(keys))))
-	for range 10 {
-		p.join(1)
-		p.call(1, "more")
-		p.join(1)
-		p.join(2)
-		p.call(2, "less")
-		p.mayJoin(2)
-		p.leads(2)
+	call := func(hash uint64, key string) {
+		p.come(hash)
+		p.begin(hash)
+		p.end(hash, key)
 	}
-	assert.Equal(t, []hotKey[string]{{"more", 10}}, keys.most(maxTop))
+	for range 10 {
+		call(1, "more")
+		call(1, "more")
+		call(2, "less")
+	}
+	assert.Equal(t, []hotKey[string]{{"more", 20, 20}}, keys.most(maxTop))
+	for range 11 { // which makes 21 in all
+		call(2, "less")
+	}
+	assert.Empty(t, keys.most(maxTop), "called once since it has the place")
+	call(2, "less")
+	assert.Equal(t, []hotKey[string]{{"less", 2, 2}}, keys.most(maxTop))
+}
+
+// All who look within a second share one list.
+func TestListIsShared(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		gate := make(chan struct{})
+		fn := func() (int, error) { <-gate; return 1, nil }
+		g.DoChan("first", fn)
+		time.Sleep(5 * time.Second)
+		at := time.Now()
+		assert.Equal(t, 1, g.Stats().InFlight)
+		g.DoChan("second", fn)
+		synctest.Wait()
+		time.Sleep(maxAge - 1)
+		s := g.Stats()
+		assert.True(t, s.At.Equal(at))
+		assert.Equal(t, 1, s.InFlight)
+		assert.Equal(t, 5*time.Second, s.Oldest, "then")
+		assert.Equal(t, uint64(2), s.Flights, "now")
+		assert.Len(t, g.report(maxRows).rows, 1)
+		time.Sleep(time.Nanosecond)
+		s = g.Stats()
+		assert.True(t, s.At.Equal(at.Add(maxAge)))
+		assert.Equal(t, 2, s.InFlight)
+		close(gate)
+		synctest.Wait()
+		assert.Equal(t, 2, g.Stats().InFlight)
+		time.Sleep(maxAge)
+		assert.Zero(t, g.Stats().InFlight)
+	})
+}
+
+// Those who look at once make one list, even while it takes long, and none is left behind.
+func TestListIsMadeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l looks[string]
+		gate := make(chan struct{})
+		asked := 0
+		lists := make(chan *list[string], 3)
+		for range cap(lists) {
+			go func() {
+				lists <- l.list(func() []singleflight.FlightOf[string] {
+					asked++
+					<-gate
+					return []singleflight.FlightOf[string]{{Key: "key"}}
+				})
+			}()
+		}
+		synctest.Wait()
+		close(gate)
+		first := <-lists
+		assert.Same(t, first, <-lists)
+		assert.Same(t, first, <-lists)
+		assert.Equal(t, 1, asked)
+		time.Sleep(maxAge)
+		synctest.Wait()
+		assert.Nil(t, l.latest.Load(), "the list keeps keys and contexts")
+	})
+}
+
+// A list that was made in a bubble is not shown outside it.
+func TestListOfAnotherClock(t *testing.T) {
+	var g GroupOf[string, int]
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		g.DoChan("key", func() (int, error) { <-gate; return 1, nil })
+		assert.Equal(t, 1, g.Stats().InFlight)
+		close(gate)
+	})
+	assert.Zero(t, g.Stats().InFlight)
 }

@@ -16,19 +16,20 @@ import (
 
 // Handler returns a page that shows what is in flight in groups: the oldest first, with
 // its key, how long fn has run, how many callers wait, and whose it is, if the group has
-// an Owner. It also shows what the groups have counted, as [Collector] describes, and
-// which keys were joined most in the last minutes.
+// a Whose. It also shows what the groups have counted, as [Collector] describes, and
+// which keys were called most in the last minutes.
 //
 // With ?refresh=2 a browser reloads the page every 2 seconds, or any other number up to
 // 3600. With ?format=json the answer is the same in JSON, with ages in seconds. At most
 // 200 flights are shown, and 200 characters of a key.
 //
-// Keys may be secrets, such as tokens or names of people, and so may the results of Owner.
+// Keys may be secrets, such as tokens or names of people, and so may the results of Whose.
 // Handler does not register itself; the program decides who may see the page. It answers
 // only GET and HEAD.
 //
-// Each page asks each group's owner for its flights: see [singleflight.GroupOf.InFlight].
+// Handler panics if a group is nil, or two have the same Name.
 func Handler(groups ...Observed) http.Handler {
+	check(groups)
 	groups = slices.Clone(groups)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -79,7 +80,7 @@ type page struct {
 	Flights  []row     `json:"flights"`
 	Rest     int       `json:"rest"` // flights that are not among these
 	Groups   []report  `json:"groups"`
-	Top      []hot     `json:"joined_most"`
+	Top      []hot     `json:"called_most"`
 	Refresh  int       `json:"-"` // seconds; 0 if the page does not reload
 }
 
@@ -95,10 +96,10 @@ func look(groups []Observed) *page {
 		p.Top = append(p.Top, r.top...)
 		p.Groups = append(p.Groups, r)
 	}
-	slices.SortStableFunc(p.Flights, func(a, b row) int { return older(a.Age, a.waits, b.Age, b.waits) })
+	slices.SortStableFunc(p.Flights, func(a, b row) int { return older(time.Duration(a.Age), a.waits, time.Duration(b.Age), b.waits) })
 	p.Flights = p.Flights[:min(maxRows, len(p.Flights))]
 	p.Rest = p.InFlight + p.Behind - len(p.Flights)
-	slices.SortStableFunc(p.Top, func(a, b hot) int { return cmp.Compare(b.Joined, a.Joined) })
+	slices.SortStableFunc(p.Top, func(a, b hot) int { return cmp.Compare(b.Calls, a.Calls) })
 	p.Top = p.Top[:min(maxTop, len(p.Top))]
 	return p
 }
@@ -166,9 +167,9 @@ func (r *report) Saved() int {
 // Failed returns how many flights have failed, and how.
 func (r *report) Failed() string {
 	var parts []string
-	for e, n := range r.Failures {
+	for ending, n := range r.Failures.All() {
 		if n > 0 {
-			parts = append(parts, number(n)+" "+ending(e).String())
+			parts = append(parts, number(n)+" "+ending)
 		}
 	}
 	if parts == nil {

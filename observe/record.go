@@ -13,10 +13,10 @@ import (
 // InFlight shows.
 type record struct {
 	// Immutable:
-	context.Context        // the caller's
-	hash            uint64 // of the key
-	came            uint64 // place.came when the call came
-	plain           bool   // the call has no context
+	context.Context                 // the caller's
+	done            <-chan struct{} // its Done
+	hash            uint64          // of the key
+	plain           bool            // the call has no context
 
 	steps atomic.Uint32 // called and left, once they have happened
 	begun atomic.Int64  // when fn began, by clock; 0 if it has not
@@ -46,13 +46,16 @@ func (r *record) Err() error {
 	return r
 }
 
+// Done is called once of the caller's context, as by the library: it may change.
+func (r *record) Done() <-chan struct{} { return r.done }
+
 func (r *record) Error() string { return r.Context.Err().Error() }
 
 // endedWithoutError reports whether the context has ended, but says nothing of it in Err, as
 // some contexts do that are not of package context.
 func (r *record) endedWithoutError() bool {
 	select {
-	case <-r.Done():
+	case <-r.done:
 		return r.Context.Err() == nil
 	default:
 		return false
@@ -65,18 +68,6 @@ func (r *record) step(s uint32) (both bool) {
 }
 
 func (r *record) wasCalled() bool { return r.steps.Load()&called != 0 }
-
-// age returns how long fn has run: 0 if it has not begun, or if r is nil.
-func (r *record) age(now int64) age {
-	if r == nil {
-		return 0
-	}
-	begun := r.begun.Load()
-	if begun == 0 {
-		return 0
-	}
-	return max(0, age(now-begun))
-}
 
 // recordOf returns the record of the flight whose fn got ctx, even if that flight is
 // nested in others.

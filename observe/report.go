@@ -1,35 +1,53 @@
 package observe
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
-
-	"github.com/actorflight/singleflight"
 )
 
-// This file is what the collector and the page read from a group.
+// This file is what the page reads from a group.
 
 // An Observed is a [*GroupOf] or a [*ShardedOf], with keys and values of any type.
 type Observed interface {
+	Stats() Stats
+	isNil() bool
 	name() string
 	report(rows int) report
 }
 
-// A report is what is known of a group at one moment.
+// check panics unless groups are groups whose names differ.
+func check(groups []Observed) {
+	seen := make(map[string]bool)
+	for i, g := range groups {
+		if g == nil || g.isNil() {
+			panic(fmt.Sprintf("observe: group %d is nil", i))
+		}
+		name := g.name()
+		if seen[name] {
+			panic(fmt.Sprintf("observe: two groups have the name %q", name))
+		}
+		seen[name] = true
+	}
+}
+
+// A report is what the page shows of a group.
 type report struct {
-	Name     string `json:"group"`
-	InFlight int    `json:"in_flight"`      // flights that have begun
-	Behind   int    `json:"behind"`         // flights that wait for another to end
-	Waiting  int    `json:"waiting"`        // calls on all of them
-	Oldest   age    `json:"oldest_seconds"` // of a flight that has begun
-	reading
-	rows []row // the oldest first, and last those that have not begun
-	top  []hot
+	Name     string   `json:"group"`
+	InFlight int      `json:"in_flight"`      // flights that have begun
+	Behind   int      `json:"behind"`         // flights that wait for another to end
+	Waiting  int      `json:"waiting"`        // calls on all of them
+	Oldest   age      `json:"oldest_seconds"` // of a flight that has begun
+	Flights  uint64   `json:"flights"`
+	Joined   uint64   `json:"joined"`
+	Left     uint64   `json:"left"`
+	Outlived uint64   `json:"outlived"`
+	Refused  uint64   `json:"refused"`
+	Failures Failures `json:"failures"`
+	rows     []row    // the oldest first, and last those that have not begun
+	top      []hot
 }
 
 // A row is a flight.
@@ -45,92 +63,66 @@ type row struct {
 	waits bool // for another to end
 }
 
-// A hot is a key that calls have joined.
+// A hot is a key that is called much.
 type hot struct {
-	Group  string `json:"group"`
-	Key    string `json:"key"`
-	Joined int64  `json:"joined"`
+	Group   string `json:"group"`
+	Key     string `json:"key"`
+	Calls   int64  `json:"calls"`
+	Flights int64  `json:"flights"`
 }
 
 // maxTop is how many keys of a group are reported.
 const maxTop = 10
 
+// Stats returns the figures of g.
+func (g *GroupOf[K, V]) Stats() Stats { return g.observer.stats(&g.group, g.Name) }
+
+func (g *GroupOf[K, V]) isNil() bool  { return g == nil }
 func (g *GroupOf[K, V]) name() string { return g.Name }
 
 func (g *GroupOf[K, V]) report(rows int) report {
-	return g.observer.report(&g.group, g.Name, g.Owner, rows)
+	return g.observer.report(&g.group, g.Name, g.Whose, g.Key, rows)
 }
 
+// Stats returns the figures of s.
+func (s *ShardedOf[K, V]) Stats() Stats { return s.observer.stats(&s.group, s.Name) }
+
+func (s *ShardedOf[K, V]) isNil() bool  { return s == nil }
 func (s *ShardedOf[K, V]) name() string { return s.Name }
 
 func (s *ShardedOf[K, V]) report(rows int) report {
-	return s.observer.report(&s.group, s.Name, s.Owner, rows)
+	return s.observer.report(&s.group, s.Name, s.Whose, s.Key, rows)
 }
 
-// report returns the figures and, if rows is not 0, up to that many rows, and the keys
-// that were joined most.
-func (o *observer[K, V]) report(g group[K, V], name string, owner func(context.Context) string, rows int) report {
-	joined, flights := o.settle(g)
-	records := o.chans.records(flights)
-	now, t := clock(), report{Name: name, reading: o.figures.read(joined)}
-	order := make([]ordered, len(flights))
-	for i, f := range flights {
-		order[i] = ordered{i, records[i].age(now), f.State == singleflight.Waiting}
-		t.Waiting += f.Callers
-		if order[i].waits {
-			t.Behind++
-		} else {
-			t.InFlight++
-			t.Oldest = max(t.Oldest, order[i].age)
-		}
+// report returns the figures, up to that many rows, and the keys that are called most. whose
+// and key are the fields of the group, or nil.
+func (o *observer[K, V]) report(g group[K, V], name string, whose func(context.Context) string, key func(K) string, rows int) report {
+	if key == nil {
+		key = func(key K) string { return fmt.Sprint(key) }
 	}
-	if rows == 0 {
-		return t
+	s, l := o.stats(g, name), o.looks.list(g.InFlight)
+	t := report{
+		Name: name, InFlight: l.inFlight, Behind: l.next, Waiting: l.callers, Oldest: age(l.oldest),
+		Flights: s.Flights, Joined: s.Spared(), Left: s.Left, Outlived: s.Outlived, Refused: s.Refused, Failures: s.Failures,
 	}
-	slices.SortFunc(order, ordered.compare)
-	wall := time.Now()
-	for _, at := range order[:min(rows, len(order))] {
-		f, r := flights[at.flight], records[at.flight]
-		row := row{Group: name, Key: show(f.Key), State: f.State.String(), Callers: f.Callers, Age: at.age, waits: at.waits}
-		if r != nil && r.begun.Load() != 0 {
-			since := wall.Add(-time.Duration(at.age))
+	flights := l.oldestFirst()
+	for _, f := range flights[:min(rows, len(flights))] {
+		row := row{Group: name, Key: cut(key(f.Key)), State: f.State.String(), Callers: f.Callers, Age: age(f.age), waits: f.waits()}
+		if f.begun != 0 {
+			since := l.time.Add(-f.age)
 			row.Since = &since
 		}
-		if owner != nil && r != nil && !r.plain {
-			row.Owner = cut(owner(f.Context))
+		if r := recordOf(f.Context); whose != nil && r != nil && !r.plain {
+			row.Owner = cut(whose(f.Context))
 		}
 		t.rows = append(t.rows, row)
 	}
-	o.halver.until(now, o.top.halve)
+	o.halver.until(clock(), o.top.halve)
 	for _, k := range o.top.most(maxTop) {
-		t.top = append(t.top, hot{name, show(k.key), k.joined})
+		t.top = append(t.top, hot{name, cut(key(k.key)), k.calls, k.flights})
 	}
 	return t
 }
-
-// An ordered is a flight's index, and what is needed to sort it.
-type ordered struct {
-	flight int
-	age    age
-	waits  bool
-}
-
-func (o ordered) compare(p ordered) int { return older(o.age, o.waits, p.age, p.waits) }
-
-// older puts the oldest first, and flights that wait for another to end last.
-func older(a age, aWaits bool, b age, bWaits bool) int {
-	switch {
-	case aWaits == bWaits:
-		return cmp.Compare(b, a)
-	case aWaits:
-		return 1
-	default:
-		return -1
-	}
-}
-
-// show returns the text that is shown for a key.
-func show(key any) string { return cut(fmt.Sprint(key)) }
 
 // maxShown is how many characters of a text are shown.
 const maxShown = 200

@@ -3,13 +3,16 @@ package observe
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -198,20 +201,45 @@ func (s *storm) one(t *testing.T, random *rand.Rand, open context.Context) {
 
 func refusedFn(context.Context) (int, error) { return never() }
 
-// At the end the figures are exactly the storm's own. Meanwhile they never decrease.
+var stormTime = flag.Duration("storm", 0, "how long TestStorm storms, with each type of group")
+
+// When nothing is in flight, the figures are exactly the storm's own. Meanwhile no counter
+// falls.
 func TestStorm(t *testing.T) {
-	t.Run("GroupOf", func(t *testing.T) { testStorm(t, new(GroupOf[string, int])) })
-	t.Run("ShardedOf", func(t *testing.T) { testStorm(t, new(ShardedOf[string, int])) })
+	t.Run("GroupOf", func(t *testing.T) { testStorm(t, &GroupOf[string, int]{Name: "storm"}) })
+	t.Run("ShardedOf", func(t *testing.T) { testStorm(t, &ShardedOf[string, int]{Name: "storm"}) })
 }
 
+// testStorm storms in rounds, each of which ends at rest.
 func testStorm(t *testing.T, g observed[string, int]) {
+	s := &storm{g: g}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(Collector(g))
+	begun, rounds := time.Now(), uint64(0)
+	for ; rounds == 0 || time.Since(begun) < *stormTime; rounds++ {
+		s.round(t, rounds, registry)
+		s.compare(t, registry)
+		if t.Failed() {
+			return
+		}
+	}
+	for _, n := range []*atomic.Uint64{
+		&s.joined, &s.left, &s.outlived, &s.refused,
+		&s.failures[failed], &s.failures[panicked], &s.failures[exited], &s.failures[abandoned],
+	} {
+		assert.NotZero(t, n.Load(), "the storm has tried everything")
+	}
+	t.Logf("%d rounds: %+v", rounds, counted(g))
+}
+
+// round storms, and watches the counters, until nothing is in flight.
+func (s *storm) round(t *testing.T, seed uint64, registry *prometheus.Registry) {
 	const callers, calls = 16, 60
 	open, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	s := &storm{g: g}
 	var wg sync.WaitGroup
 	for i := range callers {
-		random := rand.New(rand.NewPCG(1, uint64(i)))
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		wg.Go(func() {
 			for range calls {
 				s.one(t, random, open)
@@ -220,43 +248,99 @@ func testStorm(t *testing.T, g observed[string, int]) {
 	}
 	over := make(chan struct{})
 	var looks sync.WaitGroup
-	seen := make([]uint64, 2)
-	for i := range seen {
+	for range 2 {
 		looks.Go(func() {
+			seen := make(map[string]float64)
 			for {
 				select {
 				case <-over:
 					return
 				default:
 				}
-				joined := counted(g).Joined
-				assert.GreaterOrEqual(t, joined, seen[i])
-				seen[i] = joined
+				stats := s.g.Stats()
+				assert.LessOrEqual(t, stats.Spared(), stats.Calls, "it is never negative")
+				for name, value := range gathered(t, registry) {
+					if gauges[name] {
+						continue
+					}
+					assert.GreaterOrEqual(t, value, seen[name], name)
+					seen[name] = value
+				}
 			}
 		})
 	}
 	wg.Wait()
-	require.NoError(t, g.Wait(t.Context()))
+	require.NoError(t, s.g.Wait(t.Context()))
 	close(over)
 	looks.Wait()
+}
 
-	want := reading{
-		Flights: s.flights.Load(), Joined: s.joined.Load(), Left: s.left.Load(),
+var gauges = map[string]bool{
+	"singleflight_in_flight": true, "singleflight_next": true, "singleflight_waiting": true, "singleflight_oldest_seconds": true,
+}
+
+// gathered returns the values of all metrics, by name and ending.
+func gathered(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	families, err := registry.Gather()
+	assert.NoError(t, err)
+	values := make(map[string]float64)
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			name := family.GetName()
+			for _, label := range m.GetLabel() {
+				if label.GetName() == "ending" {
+					name += " " + label.GetValue()
+				}
+			}
+			if h := m.GetHistogram(); h != nil {
+				values[name+" count"], values[name+" sum"] = float64(h.GetSampleCount()), h.GetSampleSum()
+				for _, bucket := range h.GetBucket() {
+					values[fmt.Sprint(name, " ", bucket.GetUpperBound())] = float64(bucket.GetCumulativeCount())
+				}
+				continue
+			}
+			values[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return values
+}
+
+// compare compares all figures with the storm's own. Nothing is in flight.
+func (s *storm) compare(t *testing.T, registry *prometheus.Registry) {
+	want := counts{
+		Calls: s.calls.Load(), Flights: s.flights.Load(), Left: s.left.Load(),
 		Outlived: s.outlived.Load(), Refused: s.refused.Load(),
+		Failures: Failures{
+			Error: s.failures[failed].Load(), Panic: s.failures[panicked].Load(),
+			Goexit: s.failures[exited].Load(), Abandoned: s.failures[abandoned].Load(),
+		},
 	}
-	for e := range want.Failures {
-		want.Failures[e] = s.failures[e].Load()
+	assert.Equal(t, want, counted(s.g))
+	stats := now(s.g)
+	assert.Equal(t, s.joined.Load(), stats.Spared())
+	assert.Equal(t, want.Flights, stats.Durations.Count())
+	assert.Equal(t, []int{0, 0, 0}, []int{stats.InFlight, stats.Next, stats.Callers})
+	assert.Zero(t, stats.Oldest)
+
+	got := gathered(t, registry)
+	for name, value := range map[string]uint64{
+		"singleflight_calls_total":                   want.Calls,
+		"singleflight_flights_total":                 want.Flights,
+		"singleflight_left_total":                    want.Left,
+		"singleflight_outlived_total":                want.Outlived,
+		"singleflight_refused_total":                 want.Refused,
+		"singleflight_failures_total error":          want.Failures.Error,
+		"singleflight_failures_total panic":          want.Failures.Panic,
+		"singleflight_failures_total goexit":         want.Failures.Goexit,
+		"singleflight_failures_total abandoned":      want.Failures.Abandoned,
+		"singleflight_flight_duration_seconds count": want.Flights,
+		"singleflight_in_flight":                     0,
+		"singleflight_next":                          0,
+		"singleflight_waiting":                       0,
+		"singleflight_oldest_seconds":                0,
+	} {
+		assert.InDelta(t, float64(value), got[name], 0, name)
 	}
-	got := counted(g)
-	assert.Equal(t, want, got)
-	assert.Equal(t, s.calls.Load(), got.Flights-got.Outlived+got.Joined+got.Left+got.Refused)
-	for _, n := range append(want.Failures[:], want.Joined, want.Left, want.Outlived, want.Refused) {
-		assert.NotZero(t, n, "the storm has tried everything: %+v", want)
-	}
-	report := g.report(0)
-	count, _ := report.histogram()
-	assert.Equal(t, want.Flights, count)
-	for _, n := range seen {
-		assert.LessOrEqual(t, n, want.Joined)
-	}
+	assert.Len(t, got, 14+1+len(bounds), "all others are of the histogram")
+	assert.InDelta(t, stats.Durations.Sum.Seconds(), got["singleflight_flight_duration_seconds sum"], 0)
 }

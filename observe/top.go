@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// top counts, for the keys that are joined most, how many calls have joined a flight. It
-// is an estimate: a key shares its place with others, and the one that is joined most
-// stays there. Every minute each count is halved.
+// top counts calls and flights of the keys that are called most. It is an estimate: a key
+// shares its place with others, and the one that is called most stays there. Every minute
+// each count is halved.
 //
 // Calls that wait keep only the hash of their key: the library promises not to keep the
-// key itself. The flight adds the key, if other calls have come to the place since its
-// own. So a call that meets no other only counts as having come.
+// key itself. The end of a flight adds the key, if its key was called more than once.
 type top[K comparable] [128]place[K]
 
 type place[K comparable] struct {
-	came   atomic.Uint64 // calls, of any key that has this place
-	hash   atomic.Uint64 // of the key that is counted
-	joined atomic.Int64  // calls of that key; if there are none, another may take the place
-	name   atomic.Pointer[named[K]]
+	hash    atomic.Uint64 // of the key that has the place
+	calls   atomic.Int64  // of that key, since it has the place
+	flights atomic.Int64  // of that key
+	rivals  atomic.Int64  // calls of other keys
+	name    atomic.Pointer[named[K]]
 }
 
 type named[K comparable] struct {
@@ -30,47 +30,36 @@ type named[K comparable] struct {
 
 func (t *top[K]) place(hash uint64) *place[K] { return &t[hash%uint64(len(t))] }
 
-// take gives the place to hash if it is free, and reports whether hash has it.
-func (p *place[K]) take(hash uint64) bool {
+// come counts a call. If the calls of other keys exceed those of the key that has the
+// place, this one takes it.
+func (p *place[K]) come(hash uint64) {
 	if p.hash.Load() == hash {
-		return true
+		p.calls.Add(1)
+		return
 	}
-	if p.joined.Load() > 0 {
-		return false
-	}
-	p.joined.Store(0)
-	p.hash.Store(hash)
-	return true
-}
-
-// join counts a call that has joined.
-func (p *place[K]) join(hash uint64) {
-	if p.take(hash) {
-		p.joined.Add(1)
-	} else {
-		p.joined.Add(-1) // so that the key that is joined most stays
+	if p.rivals.Add(1) > p.calls.Load() {
+		p.hash.Store(hash)
+		p.calls.Store(1)
+		p.flights.Store(0)
+		p.rivals.Store(0)
 	}
 }
 
-// mayJoin counts a call that has joined, unless leads is called later.
-func (p *place[K]) mayJoin(hash uint64) {
-	if p.take(hash) {
-		p.joined.Add(1)
-	}
-}
-
-func (p *place[K]) leads(hash uint64) {
+// begin counts a flight.
+func (p *place[K]) begin(hash uint64) {
 	if p.hash.Load() == hash {
-		p.joined.Add(-1)
+		p.flights.Add(1)
 	}
 }
 
-// call records which key hash is of.
-func (p *place[K]) call(hash uint64, key K) {
-	if p.take(hash) {
-		if n := p.name.Load(); n == nil || n.hash != hash {
-			p.name.Store(&named[K]{hash, key})
-		}
+// end records which key hash is of, at the end of a flight, if key was called more than
+// once.
+func (p *place[K]) end(hash uint64, key K) {
+	if p.hash.Load() != hash || p.calls.Load() <= 1 {
+		return
+	}
+	if n := p.name.Load(); n == nil || n.hash != hash {
+		p.name.Store(&named[K]{hash, key})
 	}
 }
 
@@ -78,10 +67,10 @@ func (p *place[K]) call(hash uint64, key K) {
 func (t *top[K]) halve() {
 	for i := range t {
 		p := &t[i]
-		if n := p.joined.Load(); n > 1 {
-			p.joined.Add(-n / 2)
-		} else {
-			p.joined.Store(0)
+		for _, count := range []*atomic.Int64{&p.calls, &p.flights, &p.rivals} {
+			count.Add(-(count.Load() + 1) / 2)
+		}
+		if p.calls.Load() == 0 {
 			p.name.Store(nil)
 		}
 	}
@@ -90,22 +79,22 @@ func (t *top[K]) halve() {
 // halfLife is the time after which a count is halved.
 const halfLife = time.Minute
 
-// A hotKey is a key whose flights calls have joined.
+// A hotKey is a key that is called much.
 type hotKey[K comparable] struct {
-	key    K
-	joined int64
+	key            K
+	calls, flights int64
 }
 
-// most returns at most n keys, with those that were joined most first.
+// most returns at most n keys, with those that were called most first.
 func (t *top[K]) most(n int) (keys []hotKey[K]) {
 	for i := range t {
 		p := &t[i]
-		hash, joined := p.hash.Load(), p.joined.Load()
-		if name := p.name.Load(); joined > 0 && name != nil && name.hash == hash {
-			keys = append(keys, hotKey[K]{name.key, joined})
+		hash, calls, flights := p.hash.Load(), p.calls.Load(), p.flights.Load()
+		if name := p.name.Load(); calls > 0 && name != nil && name.hash == hash {
+			keys = append(keys, hotKey[K]{name.key, calls, flights})
 		}
 	}
-	slices.SortFunc(keys, func(a, b hotKey[K]) int { return cmp.Compare(b.joined, a.joined) })
+	slices.SortFunc(keys, func(a, b hotKey[K]) int { return cmp.Compare(b.calls, a.calls) })
 	return keys[:min(n, len(keys))]
 }
 

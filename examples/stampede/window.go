@@ -27,9 +27,9 @@ func openWindow(address string) (*window, net.Addr, error) {
 		return nil, nil, err
 	}
 	w := &window{
-		patient:   observe.Group{Name: "patient clients", Owner: asker},
-		impatient: observe.Group{Name: "impatient clients", Owner: asker},
-		writing:   observe.Group{Name: "clients that write", Owner: asker},
+		patient:   observe.Group{Name: "patient clients", Whose: asker},
+		impatient: observe.Group{Name: "impatient clients", Whose: asker},
+		writing:   observe.Group{Name: "clients that write", Whose: asker},
 	}
 	w.server.Handler = w.handler()
 	go w.server.Serve(listener)

@@ -43,15 +43,15 @@ func do[K comparable, V any](ctx context.Context, tracer trace.Tracer, g *observ
 	return t.val, err
 }
 
-// owner shows on the page the trace that a flight belongs to.
-func owner(ctx context.Context) string {
+// whose shows on the page the trace that a flight belongs to.
+func whose(ctx context.Context) string {
 	return "trace " + trace.SpanContextFromContext(ctx).TraceID().String()
 }
 
 func Example() {
 	spans := tracetest.NewSpanRecorder()
 	tracer := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans)).Tracer("example")
-	users := &observe.GroupOf[int, traced[string]]{Name: "users", Owner: owner}
+	users := &observe.GroupOf[int, traced[string]]{Name: "users", Whose: whose}
 
 	load := make(chan string)
 	begun := make(chan trace.SpanContext, 1)
@@ -70,7 +70,7 @@ func Example() {
 	}
 	f := users.InFlight()[0]
 	fmt.Println("the flight is in the span of its function:", trace.SpanContextFromContext(f.Context).Equal(ran))
-	fmt.Println("and so for the page:", users.Owner(f.Context) == "trace "+ran.TraceID().String())
+	fmt.Println("and so for the page:", users.Whose(f.Context) == "trace "+ran.TraceID().String())
 	load <- "Ada"
 	fmt.Println(<-answers, <-answers, <-answers)
 
