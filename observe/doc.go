@@ -40,11 +40,13 @@
 //
 // # What it costs
 //
-// An observed Do that meets no other takes about 4 times the time of a bare one, and
-// allocates 320 bytes in 4 objects, where the bare one allocates 48 in one. A DoContext
-// or DoChanContext that may leave takes two objects more than a bare one; the latter, and
-// DoChanFresh, take a goroutine more as well, whose stack their waiters hold. Programs that
-// do not use this package pay nothing.
+// An observed Do that meets no other call takes 3 to 4 times as long as a bare one: a bare
+// one took 0.10 to 0.17 microseconds where an observed one took 0.40 to 0.65. It allocates
+// 208 bytes in 2 objects, where the bare one allocates 48 in one. More than half of the
+// difference is what the library does for a call with a context, and two looks at the clock.
+// A DoChan, or a DoContext or DoFresh, allocates two objects more than a bare one, and takes
+// 0.2 to 0.7 microseconds more. If its context can end, a DoChanContext or DoChanFresh
+// takes a goroutine more as well, whose stack its waiters hold. Programs that do not use this package pay nothing.
 //
 // Stats, a scrape or a page asks the group's owner for all flights, but at most once a
 // second for all who look: with 10,000 of them that is a few milliseconds, in which the

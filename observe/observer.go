@@ -30,41 +30,40 @@ type observer[K comparable, V any] struct {
 	top     top[K]
 	halver  halver // of top
 	looks   looks[K]
+
+	plainCalls plainCalls[K, V]
 }
 
 var seed = maphash.MakeSeed()
 
 // record counts a call that is about to be made, and returns its record. It panics if key
 // cannot be hashed, as the library would.
-func (o *observer[K, V]) record(ctx context.Context, key K, plain bool) *record {
-	r := &record{Context: ctx, done: ctx.Done(), plain: plain, hash: maphash.Comparable(seed, key)}
-	o.figures.calls.Add(1)
-	o.top.place(r.hash).come(r.hash)
+func (o *observer[K, V]) record(ctx context.Context, key K) *record {
+	r := &record{Context: ctx, done: ctx.Done(), hash: maphash.Comparable(seed, key)}
+	o.come(r.hash)
 	return r
 }
 
-// do is a DoContext whose context can never be done. That is like a Do, except that
-// InFlight shows fn's context, and so the record.
+// come counts a call.
+func (o *observer[K, V]) come(hash uint64) {
+	o.figures.calls.Add(1)
+	o.top.place(hash).come(hash)
+}
+
 func (o *observer[K, V]) do(g group[K, V], key K, fn func() (V, error)) (v V, err error, shared bool) {
 	if fn == nil {
 		return g.Do(key, nil) // which panics
 	}
-	r := o.record(context.Background(), key, true)
-	return g.DoContext(r, key, func(ctx context.Context) (V, error) {
-		return o.fly(ctx, r, key, func(context.Context) (V, error) { return fn() })
-	})
+	c := o.plain(key, fn)
+	return g.DoContext(c, key, c.run)
 }
 
-// doChan is a DoChanContext whose context can never be done, in the same way. It starts no
-// goroutine more than a DoChan, and keeps the order of channels.
 func (o *observer[K, V]) doChan(g group[K, V], key K, fn func() (V, error)) <-chan singleflight.ResultOf[V] {
 	if fn == nil {
 		return g.DoChan(key, nil) // which panics
 	}
-	r := o.record(context.Background(), key, true)
-	return g.DoChanContext(r, key, func(ctx context.Context) (V, error) {
-		return o.fly(ctx, r, key, func(context.Context) (V, error) { return fn() })
-	})
+	c := o.plain(key, fn)
+	return g.DoChanContext(c, key, c.run)
 }
 
 // doContext counts a call of do, the group's DoContext or DoFresh.
@@ -75,7 +74,7 @@ func (o *observer[K, V]) doContext(
 	if ctx == nil || fn == nil {
 		return do(ctx, key, fn) // which panics
 	}
-	r := o.record(ctx, key, false)
+	r := o.record(ctx, key)
 	v, err, shared = do(r, key, func(ctx context.Context) (V, error) {
 		return o.fly(ctx, r, key, fn)
 	})
@@ -91,7 +90,7 @@ func (o *observer[K, V]) doChanContext(
 	if ctx == nil || fn == nil {
 		return do(ctx, key, fn) // which panics
 	}
-	r := o.record(ctx, key, false)
+	r := o.record(ctx, key)
 	library := do(r, key, func(ctx context.Context) (V, error) {
 		return o.fly(ctx, r, key, fn)
 	})
@@ -125,7 +124,7 @@ func (o *observer[K, V]) fly(ctx context.Context, r *record, key K, fn func(cont
 }
 
 func (o *observer[K, V]) begins(r *record) {
-	if r.step(called) {
+	if !r.plain && r.step(called) {
 		o.figures.outlived.Add(1)
 	}
 	o.figures.flights.Add(1)

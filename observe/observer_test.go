@@ -751,6 +751,26 @@ func TestPlaceOfTwoKeys(t *testing.T) {
 	assert.Equal(t, []hotKey[string]{{"less", 2, 2}}, keys.most(maxTop))
 }
 
+// The record of a Do is used again, but it is not in use twice.
+func TestPlainCallsAreUsedAgain(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		for range 3 {
+			end := make(chan struct{})
+			for _, key := range []string{"a", "b"} {
+				plain(func() { g.Do(key, func() (int, error) { <-end; panic(key) }) })
+				time.Sleep(time.Second)
+			}
+			assert.Equal(t, map[string]row{
+				"a flying": {Key: "a", State: "flying", Callers: 1, Age: age(2 * time.Second)},
+				"b flying": {Key: "b", State: "flying", Callers: 1, Age: age(time.Second)},
+			}, rowsByKey(g))
+			close(end)
+			synctest.Wait()
+		}
+		assert.Equal(t, counts{Calls: 6, Flights: 6, Failures: Failures{Panic: 6}}, counted(g))
+	})
+}
+
 // All who look within a second share one list.
 func TestListIsShared(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {
