@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"time"
 
 	"github.com/actorflight/singleflight"
 )
@@ -25,6 +26,13 @@ type GroupOf[K comparable, V any] struct {
 	// secret. If it is nil, that is the text that [fmt.Sprint] returns.
 	Key func(K) string
 
+	// Slow is called when the fn of a flight has run for SlowAfter, and still runs: once, in
+	// a goroutine of its own. It gets fn's context, or [context.Background] in a Do or
+	// DoChan, the key, and how long fn has run. If it panics, the program crashes. Either
+	// both fields are set, SlowAfter to more than 0, or neither is; else all calls panic.
+	SlowAfter time.Duration
+	Slow      func(ctx context.Context, key K, age time.Duration)
+
 	group    singleflight.GroupOf[K, V]
 	observer observer[K, V]
 }
@@ -39,6 +47,9 @@ type ShardedOf[K comparable, V any] struct {
 	Whose func(context.Context) string // as in GroupOf
 	Key   func(K) string               // as in GroupOf
 
+	SlowAfter time.Duration                                       // as in GroupOf
+	Slow      func(ctx context.Context, key K, age time.Duration) // as in GroupOf
+
 	group    singleflight.ShardedOf[K, V]
 	observer observer[K, V]
 }
@@ -46,34 +57,37 @@ type ShardedOf[K comparable, V any] struct {
 // Sharded has the keys and values of the Group in golang.org/x/sync/singleflight.
 type Sharded = ShardedOf[string, any]
 
+func (g *GroupOf[K, V]) slow() slow[K]   { return slow[K]{g.SlowAfter, g.Slow} }
+func (s *ShardedOf[K, V]) slow() slow[K] { return slow[K]{s.SlowAfter, s.Slow} }
+
 // Do is [singleflight.GroupOf.Do].
 func (g *GroupOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
-	return g.observer.do(&g.group, key, fn)
+	return g.observer.do(&g.group, key, watchedPlain(g.slow(), key, fn))
 }
 
 // DoChan is [singleflight.GroupOf.DoChan].
 func (g *GroupOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan singleflight.ResultOf[V] {
-	return g.observer.doChan(&g.group, key, fn)
+	return g.observer.doChan(&g.group, key, watchedPlain(g.slow(), key, fn))
 }
 
 // DoContext is [singleflight.GroupOf.DoContext].
 func (g *GroupOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return g.observer.doContext(g.group.DoContext, ctx, key, fn)
+	return g.observer.doContext(g.group.DoContext, ctx, key, watched(g.slow(), key, fn))
 }
 
 // DoChanContext is [singleflight.GroupOf.DoChanContext].
 func (g *GroupOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return g.observer.doChanContext(g.group.DoChanContext, ctx, key, fn)
+	return g.observer.doChanContext(g.group.DoChanContext, ctx, key, watched(g.slow(), key, fn))
 }
 
 // DoFresh is [singleflight.GroupOf.DoFresh].
 func (g *GroupOf[K, V]) DoFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return g.observer.doContext(g.group.DoFresh, ctx, key, fn)
+	return g.observer.doContext(g.group.DoFresh, ctx, key, watched(g.slow(), key, fn))
 }
 
 // DoChanFresh is [singleflight.GroupOf.DoChanFresh].
 func (g *GroupOf[K, V]) DoChanFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return g.observer.doChanContext(g.group.DoChanFresh, ctx, key, fn)
+	return g.observer.doChanContext(g.group.DoChanFresh, ctx, key, watched(g.slow(), key, fn))
 }
 
 // Forget is [singleflight.GroupOf.Forget].
@@ -92,32 +106,32 @@ func (g *GroupOf[K, V]) Wait(ctx context.Context) error { return g.group.Wait(ct
 
 // Do is [singleflight.GroupOf.Do].
 func (s *ShardedOf[K, V]) Do(key K, fn func() (V, error)) (v V, err error, shared bool) {
-	return s.observer.do(&s.group, key, fn)
+	return s.observer.do(&s.group, key, watchedPlain(s.slow(), key, fn))
 }
 
 // DoChan is [singleflight.GroupOf.DoChan].
 func (s *ShardedOf[K, V]) DoChan(key K, fn func() (V, error)) <-chan singleflight.ResultOf[V] {
-	return s.observer.doChan(&s.group, key, fn)
+	return s.observer.doChan(&s.group, key, watchedPlain(s.slow(), key, fn))
 }
 
 // DoContext is [singleflight.GroupOf.DoContext].
 func (s *ShardedOf[K, V]) DoContext(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return s.observer.doContext(s.group.DoContext, ctx, key, fn)
+	return s.observer.doContext(s.group.DoContext, ctx, key, watched(s.slow(), key, fn))
 }
 
 // DoChanContext is [singleflight.GroupOf.DoChanContext].
 func (s *ShardedOf[K, V]) DoChanContext(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return s.observer.doChanContext(s.group.DoChanContext, ctx, key, fn)
+	return s.observer.doChanContext(s.group.DoChanContext, ctx, key, watched(s.slow(), key, fn))
 }
 
 // DoFresh is [singleflight.GroupOf.DoFresh].
 func (s *ShardedOf[K, V]) DoFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, err error, shared bool) {
-	return s.observer.doContext(s.group.DoFresh, ctx, key, fn)
+	return s.observer.doContext(s.group.DoFresh, ctx, key, watched(s.slow(), key, fn))
 }
 
 // DoChanFresh is [singleflight.GroupOf.DoChanFresh].
 func (s *ShardedOf[K, V]) DoChanFresh(ctx context.Context, key K, fn func(context.Context) (V, error)) <-chan singleflight.ResultOf[V] {
-	return s.observer.doChanContext(s.group.DoChanFresh, ctx, key, fn)
+	return s.observer.doChanContext(s.group.DoChanFresh, ctx, key, watched(s.slow(), key, fn))
 }
 
 // Forget is [singleflight.GroupOf.Forget].
