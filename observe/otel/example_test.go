@@ -1,5 +1,3 @@
-// Package otel_test is an example for OpenTelemetry, which package observe does not need:
-// the spans of callers that wait link to the span of the call whose function ran.
 package otel_test
 
 import (
