@@ -107,8 +107,11 @@ func (h *halver) until(now int64, halve func()) {
 		h.last.CompareAndSwap(last, now)
 		return
 	}
+	if now-last < int64(halfLife) {
+		return
+	}
 	lives := (now - last) / int64(halfLife)
-	if lives == 0 || !h.last.CompareAndSwap(last, last+lives*int64(halfLife)) {
+	if !h.last.CompareAndSwap(last, last+lives*int64(halfLife)) {
 		return
 	}
 	for range min(lives, 64) {
