@@ -472,6 +472,24 @@ func TestErrDeadlockOfFnIsNotCountedAsRefused(t *testing.T) {
 	})
 }
 
+// Nor is a call that is made in an fn, if its own fn returns ErrDeadlock, or that of a
+// flight that it shares.
+func TestErrDeadlockInFnIsNotCountedAsRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, g observed[string, int]) {
+		gate := make(chan struct{})
+		g.DoChan("shared", func() (int, error) { <-gate; return 0, singleflight.ErrDeadlock })
+		go g.DoContext(t.Context(), "key", func(ctx context.Context) (int, error) {
+			g.DoContext(ctx, "own", func(context.Context) (int, error) { return 0, singleflight.ErrDeadlock })
+			g.DoContext(ctx, "shared", func(context.Context) (int, error) { return never() })
+			return 1, nil
+		})
+		synctest.Wait()
+		close(gate)
+		synctest.Wait()
+		assert.Equal(t, counts{Calls: 4, Flights: 3, Failures: Failures{Error: 2}}, counted(g))
+	})
+}
+
 func TestRefusedFreshCallsAreCounted(t *testing.T) {
 	onBoth(t, func(t *testing.T, g observed[string, int]) {
 		_, err, _ := g.DoFresh(t.Context(), "key", func(ctx context.Context) (int, error) {
@@ -749,6 +767,9 @@ func TestPlaceOfTwoKeys(t *testing.T) {
 	assert.Empty(t, keys.most(maxTop), "called once since it has the place")
 	call(2, "less")
 	assert.Equal(t, []hotKey[string]{{"less", 2, 2}}, keys.most(maxTop))
+	call(1, "more")
+	keys.halve()
+	assert.Equal(t, []int64{1, 1, 0}, []int64{p.calls.Load(), p.flights.Load(), p.rivals.Load()})
 }
 
 // The record of a Do is used again, but it is not in use twice.
@@ -769,6 +790,21 @@ func TestPlainCallsAreUsedAgain(t *testing.T) {
 		}
 		assert.Equal(t, counts{Calls: 6, Flights: 6, Failures: Failures{Panic: 6}}, counted(g))
 	})
+}
+
+// What is used again has nothing of the call before.
+func TestPlainCallsKeepNothing(t *testing.T) {
+	var g GroupOf[string, int]
+	fn := func() (int, error) { return 1, nil }
+	var c *plainCall[string, int]
+	for c == nil || c.begun.Load() == 0 { // the race detector makes a sync.Pool forget some
+		g.Do("key", fn)
+		c, _ = g.observer.plainCalls.ended.Get().(*plainCall[string, int])
+	}
+	assert.Empty(t, c.key)
+	assert.Nil(t, c.fn)
+	g.observer.plainCalls.ended.Put(c)
+	assert.Zero(t, g.observer.plain("key", fn).begun.Load(), "the next flight has not begun")
 }
 
 // All who look within a second share one list.
@@ -829,7 +865,7 @@ func TestListIsMadeOnce(t *testing.T) {
 	})
 }
 
-// A list that was made in a bubble is not shown outside it.
+// A list that was made in a bubble is not shown outside it, nor the other way round.
 func TestListOfAnotherClock(t *testing.T) {
 	var g GroupOf[string, int]
 	synctest.Test(t, func(t *testing.T) {
@@ -839,4 +875,10 @@ func TestListOfAnotherClock(t *testing.T) {
 		close(gate)
 	})
 	assert.Zero(t, g.Stats().InFlight)
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		g.DoChan("key", func() (int, error) { <-gate; return 1, nil })
+		assert.Equal(t, 1, g.Stats().InFlight, "the list of outside has none")
+		close(gate)
+	})
 }
