@@ -16,7 +16,6 @@ import (
 // unreleased are the folders of the modules that are not for users. All others are released.
 var unreleased = []string{
 	"bench", "conformance", "examples", "natsflight/bench", "observe/browser", "tools", "tour",
-	"observe/otel", // has no package yet, only an example
 }
 
 // A repository is a git work tree.
