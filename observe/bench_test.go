@@ -77,7 +77,7 @@ func BenchmarkInFlight(b *testing.B) {
 	b.Run("page", func(b *testing.B) {
 		for b.Loop() {
 			g.drop()
-			g.report(maxRows)
+			g.report(maxRows, "")
 		}
 	})
 	close(gate)

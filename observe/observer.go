@@ -174,9 +174,9 @@ func (o *observer[K, V]) ended(r *record, err error, shared bool) error {
 	return err
 }
 
-// stats returns the figures of the group g with that name.
-func (o *observer[K, V]) stats(g group[K, V], name string) Stats {
-	s, l := o.figures.read(), o.looks.list(g.InFlight)
+// stats returns the figures of the group with that list and that name.
+func (o *observer[K, V]) stats(l *list[K], name string) Stats {
+	s := o.figures.read()
 	s.Name = name
 	s.At, s.InFlight, s.Next, s.Callers, s.Oldest = l.time, l.inFlight, l.next, l.callers, l.oldest
 	return s

@@ -598,7 +598,7 @@ func TestInFlightShowsFnsContext(t *testing.T) {
 func rowsByKey(g observed[string, int]) map[string]row {
 	g.drop()
 	rows := make(map[string]row)
-	for _, r := range g.report(maxRows).rows {
+	for _, r := range reportOf(g).rows {
 		r.Since = nil
 		rows[r.Key+" "+r.State] = r
 	}
@@ -671,10 +671,10 @@ func TestAbandonedAndWaiting(t *testing.T) {
 		end := abandon(t, g)
 		time.Sleep(time.Second)
 		g.DoChan("key", func() (int, error) { return 1, nil })
-		r := g.report(maxRows)
+		r := reportOf(g)
 		assert.Equal(t, 1, r.InFlight)
-		assert.Equal(t, 1, r.Behind)
-		assert.Equal(t, 1, r.Waiting)
+		assert.Equal(t, 1, r.Next)
+		assert.Equal(t, 1, r.Callers)
 		assert.Equal(t, map[string]row{
 			"key abandoned": {Key: "key", State: "abandoned", Age: age(time.Second)},
 			"key waiting":   {Key: "key", State: "waiting", Callers: 1, waits: true},
@@ -726,11 +726,11 @@ func TestKeysCalledMost(t *testing.T) {
 		}
 		g.Do("once", func() (int, error) { return 1, nil })
 		<-g.DoChan("once, too", func() (int, error) { return 1, nil })
-		assert.Equal(t, []hot{{Key: "key", Calls: 10, Flights: 2}}, g.report(1).top)
+		assert.Equal(t, []hot{{Key: "key", Calls: 10, Flights: 2}}, reportOf(g).top)
 		time.Sleep(halfLife)
-		assert.Equal(t, []hot{{Key: "key", Calls: 5, Flights: 1}}, g.report(1).top)
+		assert.Equal(t, []hot{{Key: "key", Calls: 5, Flights: 1}}, reportOf(g).top)
 		time.Sleep(3 * halfLife)
-		assert.Empty(t, g.report(1).top)
+		assert.Empty(t, reportOf(g).top)
 	})
 }
 
@@ -824,7 +824,7 @@ func TestListIsShared(t *testing.T) {
 		assert.Equal(t, 1, s.InFlight)
 		assert.Equal(t, 5*time.Second, s.Oldest, "then")
 		assert.Equal(t, uint64(2), s.Flights, "now")
-		assert.Len(t, g.report(maxRows).rows, 1)
+		assert.Len(t, reportOf(g).rows, 1)
 		time.Sleep(time.Nanosecond)
 		s = g.Stats()
 		assert.True(t, s.At.Equal(at.Add(maxAge)))
