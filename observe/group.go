@@ -18,12 +18,13 @@ type GroupOf[K comparable, V any] struct {
 
 	// Whose tells the page whose a flight is. It gets fn's context, in which it may find
 	// a user, a request or a trace. It is not called for a flight that a Do or DoChan has
-	// begun, which has no context. The goroutine that writes the page calls it, while fn
-	// runs, or up to a second after.
+	// begun, which has no context. A page calls it while fn runs, or up to some seconds
+	// after: see [Handler], which also says what becomes of one that panics or is slow.
 	Whose func(context.Context) string
 
 	// Key returns the text that the page shows for a key, for instance without what is
-	// secret. If it is nil, that is the text that [fmt.Sprint] returns.
+	// secret. It is called as Whose is. If it is nil, the page shows a struct or an array
+	// without a method String in Go's syntax, and else what [fmt.Sprint] returns.
 	Key func(K) string
 
 	// Slow is called when the fn of a flight has run for SlowAfter, and still runs: once, in

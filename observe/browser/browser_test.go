@@ -74,19 +74,25 @@ func (b tab) appears(selector string) {
 	}, time.Minute, 50*time.Millisecond)
 }
 
-// resize sets the width of the window, and the colour scheme that the user prefers.
-func (b tab) resize(width int64, scheme string) {
+// resize sets the size of the window, and the colour scheme that the user prefers.
+func (b tab) resize(width, height int64, scheme string) {
 	b.t.Helper()
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 	})
 	require.NoError(b.t, err)
-	b.do(chromedp.EmulateViewport(width, 500))
+	b.do(chromedp.EmulateViewport(width, height))
 }
 
-func (b tab) picture() []byte {
+// top returns a picture of what is in the window.
+func (b tab) top() []byte { return b.take(chromedp.CaptureScreenshot()) }
+
+// picture returns a picture of all of the page.
+func (b tab) picture() []byte { return b.take(chromedp.FullScreenshot(100)) }
+
+func (b tab) take(screenshot chromedp.Action[[]byte]) []byte {
 	b.t.Helper()
-	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	png, err := chromedp.Run(b.ctx, screenshot)
 	require.NoError(b.t, err)
 	return png
 }

@@ -21,7 +21,7 @@ import (
 
 var (
 	update   = flag.Bool("update", false, "take new pictures for ../testdata")
-	pictures = flag.String("pictures", "", "write a picture of each page, width and colour scheme to this directory")
+	pictures = flag.String("pictures", "", "write a picture of the top of each page, in each width and colour scheme, to this directory")
 )
 
 type whoseKey struct{}
@@ -136,12 +136,12 @@ func TestLayout(t *testing.T) {
 		for _, width := range []int64{375, 720, 800, 1280} {
 			for _, scheme := range []string{"light", "dark"} {
 				what := fmt.Sprintf("%s-%d-%s", name, width, scheme)
-				b.resize(width, scheme)
+				b.resize(width, 1600, scheme)
 				assert.LessOrEqual(t, eval[int64](b, `document.documentElement.scrollWidth`), width, what)
 				assert.Empty(t, eval[[]string](b, broken), what)
 				assert.Empty(t, eval[[]string](b, pale), what)
 				if *pictures != "" {
-					require.NoError(t, os.WriteFile(*pictures+"/"+what+".png", b.picture(), 0o644))
+					require.NoError(t, os.WriteFile(*pictures+"/"+what+".png", b.top(), 0o644))
 				}
 			}
 		}
@@ -158,7 +158,7 @@ func TestLayout(t *testing.T) {
 		if name == "dark" {
 			scheme = "dark"
 		}
-		b.resize(width, scheme)
+		b.resize(width, 500, scheme)
 		require.NoError(t, os.WriteFile("../testdata/"+name+".png", b.picture(), 0o644))
 	}
 }
