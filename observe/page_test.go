@@ -379,10 +379,12 @@ func TestWhosePanics(t *testing.T) {
 		fn := func(context.Context) (int, error) { <-end; return 1, nil }
 		g.DoChanContext(t.Context(), "bad", fn)
 		g.DoChanContext(context.WithValue(t.Context(), valueKey{}, "ada"), "good", fn)
+		g.DoChanContext(context.WithValue(t.Context(), valueKey{}, ""), "none", fn)
 		synctest.Wait()
 		said := text(get(t, Handler(g), "/"))
 		assert.Contains(t, said, "bad (no name) 1 caller flying (Whose panicked: interface conversion")
 		assert.Contains(t, said, "good (no name) 1 caller flying ada")
+		assert.Contains(t, said, "none (no name) 1 caller flying not known")
 		close(end)
 	})
 }
